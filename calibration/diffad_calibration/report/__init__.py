@@ -1,0 +1,16 @@
+"""The HTML report: tables, histograms and picture rows in one folder that opens from a file system.
+
+Knows how results are shown. Does not know how they were measured, nor torch.
+"""
+
+from diffad_calibration.report.data import (
+    ClassTable,
+    Example,
+    ModelRow,
+    ReportData,
+    ScoreHistogram,
+    TimingRow,
+)
+from diffad_calibration.report.page import write_report
+
+__all__ = ["ClassTable", "Example", "ModelRow", "ReportData", "ScoreHistogram", "TimingRow", "write_report"]

@@ -1,0 +1,83 @@
+"""From a frame to x and f: normalisation, frozen EfficientNet, four taps, one grid.
+
+Knows colour order and value range; each network has a sibling file that only names its stages.
+Colours stay BGR all the way: the diffusion does not care, and the network's first convolution is re-ordered instead.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDES = (2, 4, 8, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneFacts:
+    """What a manifest says of a backbone. `mean` and `std` are of pixel values in [0, 1], RGB order."""
+
+    name: str
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    licence: str
+
+
+class Extractor(nn.Module):
+    """uint8 frame -> x and features.
+
+    Args:
+        stages: four modules; stage i takes stage i - 1's output (the first takes the image) to stride 2 ** (i + 1).
+        facts: what the stages are.
+
+    The stages must already take BGR input (`to_bgr` re-orders a first convolution).
+    """
+
+    def __init__(self, stages: list[nn.Module], facts: BackboneFacts) -> None:
+        super().__init__()
+        self.stages, self.facts = nn.ModuleList(stages), facts
+        mean, std = torch.tensor(facts.mean).flip(0), torch.tensor(facts.std).flip(0)
+        # pixel / 255 = (x + 1) / 2, so ((x + 1) / 2 - mean) / std = x * gain + offset
+        self.register_buffer("gain", (0.5 / std).view(1, 3, 1, 1))
+        self.register_buffer("offset", ((0.5 - mean) / std).view(1, 3, 1, 1))
+        self.gain: Tensor
+        self.offset: Tensor
+        self.eval().requires_grad_(False)
+
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """x (B, 3, S, S) in [-1, 1], BGR -> four activations at strides 2, 4, 8, 16."""
+        h, out = x * self.gain + self.offset, []
+        for stage in self.stages:
+            h = stage(h)
+            out.append(h)
+        return out
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (B, 3, S, S) -> f (B, C, S / 4, S / 4): every tap resized to one grid, concatenated."""
+        side = x.shape[-1] // 4
+        resized = [
+            h
+            if h.shape[-1] == side
+            else F.avg_pool2d(h, h.shape[-1] // side)
+            if h.shape[-1] > side
+            else F.interpolate(h, size=(side, side), mode="bilinear", align_corners=False)
+            for h in self.taps(x)
+        ]
+        return torch.cat(resized, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """image uint8 (B, S, S, 3), BGR -> x (B, 3, S, S), f (B, C, S / 4, S / 4)."""
+        x = normalise(image)
+        return x, self.features(x)
+
+
+def normalise(image: Tensor) -> Tensor:
+    """uint8 (B, S, S, 3) in 0..255 -> float32 (B, 3, S, S) in [-1, 1]; colour order untouched."""
+    return image.permute(0, 3, 1, 2).float() * (2 / 255) - 1
+
+
+def to_bgr(convolution: nn.Conv2d) -> None:
+    """Re-order the input channels of a network's first convolution, in place, so that it takes BGR."""
+    with torch.no_grad():
+        convolution.weight.copy_(convolution.weight.flip(1))

@@ -1,0 +1,65 @@
+"""The one signature that teacher, student and exported graph wear: `denoised = model(x_t, t)`.
+
+Pixels are carried in blocks: (B, 48, G, G) with G = S / 4 holds the same numbers as (B, 3, S, S) (pixel-unshuffle by 4,
+channel = colour * 16 + row * 4 + column). The networks work on that grid, the features live on it, and so do the scores.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCK = 4
+PIXELS = 3 * BLOCK * BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Denoised:
+    """What a denoiser makes of a noised image. G = S / 4, C = feature channels.
+
+    Attributes:
+        x0: (B, 48, G, G), E[x0 | x_t] in blocks.
+        v: (B, 48, G, G), variance interpolation of the reverse step in about [-1, 1].
+        f: (B, C, G, G), E[features | x_t], standardised per channel.
+        f_log_var: (B, C, G, G), log-variance of the standardised features given x_t.
+    """
+
+    x0: Tensor
+    v: Tensor
+    f: Tensor
+    f_log_var: Tensor
+
+
+class Denoiser(nn.Module):
+    """Base class for typing: forward(x_t (B, 3, S, S), t (B,) int64) -> Denoised."""
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Denoised:  # noqa: ARG002
+        raise NotImplementedError(type(self).__name__)
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Denoised:
+        out: Denoised = super().__call__(x_t, t)
+        return out
+
+
+def to_blocks(x: Tensor) -> Tensor:
+    """(B, 3, S, S) -> (B, 48, G, G)."""
+    return F.pixel_unshuffle(x, BLOCK)
+
+
+class ToBlocks(nn.Module):
+    """`to_blocks` as a convolution of zeros and ones: the same numbers, without the transposes of a pixel-unshuffle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.eye(PIXELS).view(PIXELS, 3, BLOCK, BLOCK), persistent=False)
+        self.kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, 48, G, G)."""
+        return F.conv2d(x, self.kernel, stride=BLOCK)
+
+
+def from_blocks(blocks: Tensor) -> Tensor:
+    """(B, 48, G, G) -> (B, 3, S, S); undoes `to_blocks`."""
+    return F.pixel_shuffle(blocks, BLOCK)

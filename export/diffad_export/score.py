@@ -1,0 +1,114 @@
+"""From a denoised image to a map: pixel KL, feature score, standardisation, fusion.
+
+Pure functions and one small table of frozen statistics. Knows nothing of networks, files or training.
+Statistics come from NORMAL images and are frozen: a map is never standardised by itself, so that the scores of two
+images can be compared.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffad_export.denoiser import Denoised
+from diffad_export.diffusion.posterior import Level, reverse_step_kl
+
+FeatureScore = Literal["likelihood", "residual"]
+
+
+@dataclass(frozen=True, slots=True)
+class NormalStatistics:
+    """Mean and standard deviation of the two scores over the pixels of normal images, one entry per level."""
+
+    pixel_mean: tuple[float, ...]
+    pixel_std: tuple[float, ...]
+    feature_mean: tuple[float, ...]
+    feature_std: tuple[float, ...]
+
+    @staticmethod
+    def neutral(levels: int) -> "NormalStatistics":
+        """Mean 0, deviation 1: scores pass unchanged."""
+        zeros, ones = (0.0,) * levels, (1.0,) * levels
+        return NormalStatistics(zeros, ones, zeros, ones)
+
+
+def pixel_score(level: Level, x0: Tensor, denoised: Denoised) -> Tensor:
+    """KL of true posterior against learned reverse step, mean over the 48 numbers of each block, in bits.
+
+    Args:
+        x0: (B, 48, G, G), the clean image in blocks.
+
+    Returns:
+        (B, G, G).
+    """
+    return channel_mean(reverse_step_kl(level, x0, denoised.x0, denoised.v))
+
+
+def feature_score(kind: FeatureScore, f: Tensor, denoised: Denoised) -> Tensor:
+    """Surprise of the features, mean over channels.
+
+    "residual": (f - f_hat)^2, the paper's. "likelihood": (f - f_hat)^2 / var + log var, twice the negative Gaussian
+    log-likelihood without its constant: the network says where it cannot know, and only surprise beyond that counts.
+
+    Args:
+        f: (B, C, G, G), standardised features of the clean image.
+
+    Returns:
+        (B, G, G).
+    """
+    if kind == "residual":
+        return channel_mean((f - denoised.f).square())
+    standardised = (f - denoised.f) * (-0.5 * denoised.f_log_var).exp()
+    return channel_mean(standardised.square()) + channel_mean(denoised.f_log_var)
+
+
+def channel_mean(values: Tensor) -> Tensor:
+    """Mean over channels, (B, C, G, G) -> (B, G, G), as a matrix product.
+
+    A mean over that axis becomes a strided ReduceMean in ONNX, which took 60 % of the student's time on a CPU.
+    """
+    b, c, height, width = values.shape
+    weights = values.new_full((1, c), 1 / c)
+    return (weights @ values.reshape(b, c, height * width)).reshape(b, height, width)
+
+
+def gaussian_kernel(sigma: float) -> Tensor:
+    """Normalised 2-D Gaussian, (1, 1, 2r + 1, 2r + 1) with r = ceil(3 sigma); sigma in grid cells, > 0."""
+    radius = max(1, int(torch.ceil(torch.tensor(3 * sigma))))
+    line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
+    line = line / line.sum()
+    return (line[:, None] * line[None]).float()[None, None]
+
+
+class Smooth(nn.Module):
+    """Gaussian smoothing of a map, edges replicated; nothing at sigma 0.
+
+    Args:
+        sigma: in grid cells.
+    """
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        kernel = gaussian_kernel(sigma) if sigma > 0 else torch.ones(1, 1, 1, 1)
+        self.register_buffer("kernel", kernel, persistent=False)
+        self.kernel: Tensor
+
+    def forward(self, grid_map: Tensor) -> Tensor:
+        """(B, G, G) -> (B, G, G)."""
+        radius = self.kernel.shape[-1] // 2
+        if radius == 0:
+            return grid_map
+        padded = F.pad(grid_map[:, None], (radius,) * 4, mode="replicate")
+        return F.conv2d(padded, self.kernel)[:, 0]
+
+
+def fuse(pixel: Tensor, feature: Tensor, alpha: float) -> Tensor:
+    """alpha * pixel + (1 - alpha) * feature, both standardised. Same shape in and out."""
+    return alpha * pixel + (1 - alpha) * feature
+
+
+def upsample(grid_map: Tensor, size: int) -> Tensor:
+    """Bilinear, half-pixel centres: (B, G, G) -> (B, size, size)."""
+    return F.interpolate(grid_map[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]

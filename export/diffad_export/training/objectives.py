@@ -1,0 +1,59 @@
+"""What is minimised. Pure functions of tensors: no data, no loop, no global random state."""
+
+import torch
+from torch import Tensor
+
+from diffad_export.denoiser import Denoised
+from diffad_export.diffusion.posterior import learned_log_variance, normal_kl
+from diffad_export.diffusion.schedule import Schedule
+
+LOG_VAR_LIMITS = (-7.0, 5.0)
+
+
+def variational_bound(schedule: Schedule, x0: Tensor, denoised: Denoised, t: Tensor) -> Tensor:
+    """L_vlb of the reverse step in bits per dimension, with the mean detached: it trains the variance only.
+
+    Improved DDPM section 3.1; for t > 0 the KL of equation 14. At t = 0 the posterior's clipped variance is used, where
+    guided diffusion takes a discretised likelihood: level 0 is never scored here.
+
+    Args:
+        x0, denoised: blocks (B, 48, G, G).
+        t: (B,), indices in `schedule`.
+
+    Returns:
+        (B,).
+    """
+
+    def at(table: Tensor) -> Tensor:
+        return table.to(x0.device)[t].float().view(-1, 1, 1, 1)
+
+    c0 = at(schedule.abar_prev.sqrt() * schedule.beta / (1 - schedule.abar))
+    low, high = at(schedule.posterior_log_variance), at(schedule.beta.log())
+    log_var = learned_log_variance(denoised.v, low, high)
+    kl = normal_kl(c0 * x0, low, c0 * denoised.x0.detach(), log_var)
+    return kl.mean((1, 2, 3)) / torch.log(torch.tensor(2.0))
+
+
+def gaussian_nll(error: Tensor, log_var: Tensor) -> Tensor:
+    """0.5 (error^2 / var + log var), mean over all; the error is detached, so that it trains the variance only."""
+    limited = soft_limit(log_var)
+    return 0.5 * (error.detach().square() * (-limited).exp() + limited).mean()
+
+
+def soft_limit(log_var: Tensor) -> Tensor:
+    """Keep log-variances within limits in training, with a gradient that leads back from beyond them."""
+    low, high = LOG_VAR_LIMITS
+    clamped = log_var.clamp(low, high)
+    return clamped + 0.01 * (log_var - clamped)
+
+
+def pixel_error(prediction: str, x0: Tensor, denoised: Denoised, abar: Tensor) -> Tensor:
+    """Mean squared error of what the pixel head predicts, (B,).
+
+    "x0": of the clean image. "eps": of the noise, which is the x0 error weighted by abar / (1 - abar); DDPM equation 14.
+
+    Args:
+        abar: (B,) of each image's level.
+    """
+    error = (x0 - denoised.x0).square().mean((1, 2, 3))
+    return error if prediction == "x0" else error * (abar / (1 - abar)).to(error.dtype)

@@ -1,0 +1,13 @@
+"""The bundle: one .diffad file with everything that a device needs to judge parts.
+
+container.py    bytes <-> named members; one canonical form, so that every byte of the file counts
+onnxscan.py     the wire format of ONNX, just enough to refuse data kept outside the file
+strictjson.py   JSON without NaN, duplicate keys or surprises
+reader.py       open_bundle: verify all, then hand out members
+writer.py       write_bundle: whole or not at all, checked before it gets its name
+"""
+
+from diffad_runtime.bundle.reader import Bundle, GoldenFrame, open_bundle
+from diffad_runtime.bundle.writer import describe_members, write_bundle
+
+__all__ = ["Bundle", "GoldenFrame", "describe_members", "open_bundle", "write_bundle"]

@@ -1,0 +1,242 @@
+"""Opens a bundle: read once, verify everything, then hand out members.
+
+Knows what must agree with what inside a bundle. Does not know engines, nor how a bundle is made (writer.py), nor any
+key that could check the signature.
+"""
+
+import hashlib
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pydantic import ValidationError
+
+from diffad_runtime.bundle.container import MANIFEST, MAX_BUNDLE_BYTES, SIGNATURE, check_name, unpack
+from diffad_runtime.bundle.onnxscan import check_onnx
+from diffad_runtime.bundle.strictjson import one_line, parse_object
+from diffad_runtime.errors import BundleError, InputError
+from diffad_runtime.imagefile import quiet_opencv
+from diffad_runtime.manifest import SCHEMA_VERSION, Manifest
+from diffad_runtime.result import Image
+
+_PARITY = "parity.json"
+_GOLDEN = "golden/"
+_MAX_MANIFEST_BYTES = 4 << 20
+_MAX_SIGNATURE_BYTES = 4096
+_MAX_GOLDEN_PIXELS = 64_000_000
+_PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_EXPORT_AGAIN = "Export the bundle again with 'diffad-edge export'"
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenFrame:
+    """A frame with its known answer, for a device to check its own engines with.
+
+    Attributes:
+        name: as in "03".
+        image: uint8 (H, W, 3), BGR.
+        record: what the exporter measured on it; see calibration for the keys.
+    """
+
+    name: str
+    image: Image
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle, whole in memory: what is handed out is what was verified, whatever happens to the file.
+
+    Attributes:
+        path: where it was read.
+        manifest: its contents, checked.
+        digest: SHA-256 (hex) of the bytes of manifest.json; names this very bundle.
+        size_bytes: of the file.
+        signature: bytes of manifest.sig, NOT checked here; None where the bundle is unsigned.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    size_bytes: int
+    signature: bytes | None
+    _members: Mapping[str, memoryview] = field(repr=False)
+
+    def read(self, member: str) -> bytes:
+        """Bytes of one member of the manifest.
+
+        Raises:
+            BundleError: no such member.
+        """
+        if member not in self.manifest.members:
+            raise BundleError(
+                f"the bundle has no member {member!r}, it has {', '.join(sorted(self.manifest.members))}",
+                mend="Ask for one of these",
+            )
+        return bytes(self._members[member])
+
+    def graphs(self, variant: str | None = None) -> tuple[bytes, bytes]:
+        """Extractor and reconstructor of a variant (None: the default one), as serialised ONNX.
+
+        Raises:
+            InputError: no such variant.
+        """
+        name = self.manifest.default_variant if variant is None else variant
+        if name not in self.manifest.variants:
+            raise InputError(
+                f"the bundle has no variant {name!r}, it has {', '.join(sorted(self.manifest.variants))}",
+                mend="Name one of these",
+            )
+        chosen = self.manifest.variants[name]
+        return self.read(chosen.extractor), self.read(chosen.reconstructor)
+
+    def golden(self) -> list[GoldenFrame]:
+        """Golden frames in the order of their names; [] where the bundle has none.
+
+        Raises:
+            BundleError: a picture that cannot be decoded.
+        """
+        frames = []
+        for member in sorted(self.manifest.members):
+            if not (member.startswith(_GOLDEN) and member.endswith(".png")):
+                continue
+            with quiet_opencv():
+                image = cv2.imdecode(np.frombuffer(self._members[member], np.uint8), cv2.IMREAD_COLOR)
+            if image is None:
+                raise BundleError(f"member {member!r} is not a picture that can be decoded", mend=_EXPORT_AGAIN)
+            record = parse_object(self._members[f"{member[:-4]}.json"], f"{member[:-4]}.json")
+            frames.append(GoldenFrame(member[len(_GOLDEN) : -4], np.asarray(image, np.uint8), record))
+        return frames
+
+    def parity(self) -> dict[str, Any]:
+        """parity.json: what was measured between torch and each variant; {} where the bundle has none."""
+        return parse_object(self._members[_PARITY], _PARITY) if _PARITY in self._members else {}
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and verify all of it before anything is handed out.
+
+    Raises:
+        BundleError: missing, truncated, damaged, of an unknown schema version, or unsafe in any way.
+    """
+    path = Path(path)
+    return verify_bundle(_read_once(path), path)
+
+
+def verify_bundle(data: bytes, path: Path) -> Bundle:
+    """Verify the bytes of a whole bundle; `path` is for messages and for `Bundle.path`.
+
+    Raises:
+        BundleError: as `open_bundle`.
+    """
+    try:
+        return _verified(path, data)
+    except BundleError as error:
+        raise BundleError(f"bundle {path}: {error.what}", mend=error.mend) from error
+
+
+def _read_once(path: Path) -> bytes:
+    """Not a memory map: a file changed later would change under a verified bundle."""
+    try:
+        # Looked at before it is opened: a pipe would block, a device could go on for ever.
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise BundleError(f"bundle {path} is a folder", mend="Give a .diffad file")
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"bundle {path} is not a regular file", mend="Give a .diffad file")
+        if status.st_size > MAX_BUNDLE_BYTES:
+            raise BundleError(
+                f"bundle {path} has {status.st_size} bytes, expected at most {MAX_BUNDLE_BYTES}",
+                mend="Give a .diffad file made by 'diffad-edge export'",
+            )
+        with path.open("rb") as file:
+            return file.read(MAX_BUNDLE_BYTES)
+    except FileNotFoundError as error:
+        raise BundleError(f"bundle {path} does not exist", mend="Check the path") from error
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} cannot be read: {error.strerror or error}", mend="Check the path and its permissions"
+        ) from error
+    except ValueError as error:  # a NUL in the path
+        raise BundleError(f"bundle {str(path)!r} is not a usable path", mend="Check the path") from error
+
+
+def _verified(path: Path, data: bytes) -> Bundle:
+    members = unpack(data)
+    manifest, digest = _manifest(members)
+    _check_members(manifest, members)
+    for variant in manifest.variants.values():
+        for graph in (variant.extractor, variant.reconstructor):
+            check_onnx(members[graph], graph)
+    if _PARITY in members:
+        parse_object(members[_PARITY], _PARITY)
+    _check_golden(members)
+    signature = bytes(members[SIGNATURE]) if SIGNATURE in members else None
+    return Bundle(path, manifest, digest, len(data), signature, members)
+
+
+def _manifest(members: Mapping[str, memoryview]) -> tuple[Manifest, str]:
+    if MANIFEST not in members:
+        raise BundleError(f"no {MANIFEST} inside", mend="Give a .diffad file made by 'diffad-edge export'")
+    raw = members[MANIFEST]
+    if len(raw) > _MAX_MANIFEST_BYTES:
+        raise BundleError(f"{MANIFEST} has {len(raw)} bytes, at most {_MAX_MANIFEST_BYTES} allowed", mend=_EXPORT_AGAIN)
+    version = parse_object(raw, MANIFEST).get("schema_version")
+    if version != SCHEMA_VERSION or not isinstance(version, int) or isinstance(version, bool):
+        raise BundleError(
+            f"schema version {str(version)[:40]!r}, this release reads {SCHEMA_VERSION}",
+            mend="Update diffad-edge on this device, or export the bundle with the same release",
+        )
+    try:
+        manifest = Manifest.model_validate_json(bytes(raw), strict=True)
+    except ValidationError as error:
+        raise BundleError(f"{MANIFEST} is not valid: {one_line(error)}", mend=_EXPORT_AGAIN) from error
+    return manifest, hashlib.sha256(raw).hexdigest()
+
+
+def _check_members(manifest: Manifest, members: Mapping[str, memoryview]) -> None:
+    for name in manifest.members:
+        check_name(name)
+    declared, present = set(manifest.members), set(members) - {MANIFEST, SIGNATURE}
+    if missing := sorted(declared - present):
+        raise BundleError(f"member {missing[0]!r} is missing ({len(missing)} in all)", mend=_EXPORT_AGAIN)
+    if extra := sorted(present - declared):
+        raise BundleError(f"member {extra[0]!r} is not in the manifest ({len(extra)} in all)", mend=_EXPORT_AGAIN)
+    if len(members.get(SIGNATURE, b"")) > _MAX_SIGNATURE_BYTES:
+        raise BundleError(f"{SIGNATURE} has more than {_MAX_SIGNATURE_BYTES} bytes", mend=_EXPORT_AGAIN)
+    for name, member in manifest.members.items():
+        if len(members[name]) != member.size:
+            raise BundleError(
+                f"member {name!r} has {len(members[name])} bytes, the manifest says {member.size}", mend=_EXPORT_AGAIN
+            )
+        digest = hashlib.sha256(members[name]).hexdigest()
+        if digest != member.sha256:
+            raise BundleError(
+                f"member {name!r} has SHA-256 {digest[:12]}..., the manifest says {member.sha256[:12]}...",
+                mend=_EXPORT_AGAIN,
+            )
+
+
+def _check_golden(members: Mapping[str, memoryview]) -> None:
+    golden = {name for name in members if name.startswith(_GOLDEN)}
+    for name in sorted(golden):
+        stem, _, suffix = name.rpartition(".")
+        partner = {"png": f"{stem}.json", "json": f"{stem}.png"}.get(suffix)
+        if partner not in golden:
+            raise BundleError(
+                f"member {name!r} has no partner; a golden frame is NN.png and NN.json", mend=_EXPORT_AGAIN
+            )
+        if suffix == "json":
+            parse_object(members[name], name)
+            continue
+        header = bytes(members[name][:24])
+        # Checked before anything decodes it: a few bytes of PNG can unfold to gigabytes.
+        pixels = int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
+        if header[:16] != _PNG_HEADER or not 0 < pixels <= _MAX_GOLDEN_PIXELS:
+            raise BundleError(
+                f"member {name!r} is not a PNG of at most {_MAX_GOLDEN_PIXELS} pixels", mend=_EXPORT_AGAIN
+            )

@@ -1,0 +1,61 @@
+"""Picks the engine for a bundle.
+
+Knows which backends exist and what each needs. Does not know how any of them works.
+"""
+
+from diffad_runtime.bundle import Bundle
+from diffad_runtime.engines.base import Engine
+from diffad_runtime.errors import EngineError, InputError
+
+BACKENDS = ("auto", "onnxruntime", "tensorrt")
+
+
+def open_engine(
+    bundle: Bundle,
+    backend: str = "auto",
+    variant: str | None = None,
+    threads: int | None = None,
+    *,
+    verbose: bool = False,
+) -> Engine:
+    """Make an engine ready to run.
+
+    Args:
+        bundle: verified.
+        backend: "onnxruntime", "tensorrt", or "auto": the best that works here, which is onnxruntime in this version.
+        variant: of the bundle; None: its default.
+        threads: worker threads on the CPU; None: as many as this process may use.
+        verbose: let the inference library's warnings through.
+
+    Raises:
+        InputError: unknown backend or variant, or a variant made for another backend.
+        EngineError: the backend is not there, or refuses the graphs.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}", mend=f"Name one of {', '.join(BACKENDS)}")
+    if backend == "tensorrt":
+        raise EngineError(
+            "the TensorRT backend is not part of this version", mend="Use --backend onnxruntime, or a later version"
+        )
+    name = bundle.manifest.default_variant if variant is None else variant
+    extractor, reconstructor = bundle.graphs(name)
+    if bundle.manifest.variants[name].target == "tensorrt":
+        others = [other for other, made in bundle.manifest.variants.items() if made.target != "tensorrt"]
+        raise InputError(
+            f"variant {name!r} is made for TensorRT, not for onnxruntime",
+            mend=f"Name one of {', '.join(others)}" if others else "Export the variant fp32 as well",
+        )
+    try:
+        from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415  a slow import, made when used
+    except ImportError as error:
+        raise EngineError(
+            f"onnxruntime cannot be imported: {error}", mend="Run: pip install --force-reinstall onnxruntime"
+        ) from error
+    return OnnxRuntimeEngine(
+        extractor,
+        reconstructor,
+        input_size=bundle.manifest.input_size,
+        variant=name,
+        threads=threads,
+        verbose=verbose,
+    )

@@ -1,0 +1,262 @@
+"""One object that judges frames: resize, two graphs, score, mask, verdict.
+
+Knows the order of the stages and what a usable frame is. Does not know cameras, sinks or how an engine works.
+"""
+
+import math
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from diffad_runtime.bundle import open_bundle
+from diffad_runtime.engines.base import Engine
+from diffad_runtime.engines.select import open_engine
+from diffad_runtime.errors import DiffadError, EngineError, InputError
+from diffad_runtime.feed import Feed
+from diffad_runtime.geometry import to_input
+from diffad_runtime.manifest import Manifest
+from diffad_runtime.masks import defect_mask
+from diffad_runtime.result import Frame, Image, Result, Verdict
+from diffad_runtime.rules import DecisionRules
+from diffad_runtime.scoring import image_score
+from diffad_runtime.sources import Source, open_source
+
+_MID_GREY = 128
+
+
+class Inspector:
+    """Judges frames with one bundle. Safe to call from several threads: frames are judged one at a time.
+
+    Args:
+        engine: owned from now on, closed with the inspector.
+        rules: thresholds and scoring.
+        bundle_digest: for the results.
+        manifest: of the bundle; None for an engine without one.
+    """
+
+    def __init__(
+        self, engine: Engine, rules: DecisionRules, *, bundle_digest: str = "", manifest: Manifest | None = None
+    ) -> None:
+        self.engine = engine
+        self.rules = rules
+        self.bundle_digest = bundle_digest
+        self.manifest = manifest
+        self._lock = threading.Lock()
+        self._closed = False
+        self._counted = 0
+        self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        backend: str = "auto",
+        variant: str | None = None,
+        threads: int | None = None,
+        *,
+        pixel_threshold: float | None = None,
+        image_threshold: float | None = None,
+    ) -> "Inspector":
+        """Verify a bundle, make its engine, and run it once so that the first part does not wait.
+
+        Args:
+            path: NAME.diffad.
+            backend: "auto", "onnxruntime" or "tensorrt".
+            variant: of the bundle; None: its default.
+            threads: on the CPU; None: as many as this process may use.
+            pixel_threshold, image_threshold: in place of the bundle's.
+
+        Raises:
+            BundleError: the bundle must not be trusted.
+            InputError: unknown backend or variant, NaN as threshold.
+            EngineError: the engine cannot be made or does not run.
+        """
+        bundle = open_bundle(path)
+        rules = DecisionRules.of(bundle.manifest).with_thresholds(pixel=pixel_threshold, image=image_threshold)
+        engine = open_engine(bundle, backend, variant, threads)
+        # Only the manifest and the digest are kept: the engine holds its own copy of the graphs.
+        inspector = cls(engine, rules, bundle_digest=bundle.digest, manifest=bundle.manifest)
+        try:
+            engine.infer(np.full((engine.input_size, engine.input_size, 3), _MID_GREY, np.uint8))
+        except DiffadError:
+            inspector.close()
+            raise
+        return inspector
+
+    def inspect(self, frame: Image | Frame, part_id: str = "") -> Result:
+        """Judge one frame.
+
+        Args:
+            frame: uint8 (H, W, 3) BGR or (H, W) grey, or a Frame that holds one. Never written to.
+            part_id: for the result.
+
+        Raises:
+            InputError: not such an array.
+            EngineError: the engine failed, or the inspector is closed.
+        """
+        if not isinstance(frame, Frame):
+            _check(frame)
+            with self._lock:
+                frame_id = self._counted
+                self._counted += 1
+            frame = Frame(frame, frame_id, time.monotonic(), datetime.now(timezone.utc))
+        return self._inspect(frame, part_id)
+
+    def judge(self, frame: Frame, part_id: str = "") -> Result:
+        """As `inspect`, but a frame that cannot be judged gives a Result with Verdict.ERROR instead of an exception."""
+        start = time.perf_counter()
+        try:
+            return self._inspect(frame, part_id)
+        except Exception as error:  # fail-safe: whatever went wrong, this part gets a verdict, ERROR
+            reason = str(error) if isinstance(error, DiffadError) else f"{type(error).__name__}: {error}"
+            elapsed = 1e3 * (time.perf_counter() - start)
+            return self._no_judgement(frame, part_id, " ".join(reason.split()), elapsed)
+
+    def stream(self, source: str | Source) -> Iterator[Result]:
+        """Judge what a camera, clip or folder gives, until it ends or the inspector is closed.
+
+        A live source is read on a thread of its own and only its newest frame is judged.
+
+        Args:
+            source: URI, or an opened source; closed at the end.
+
+        Raises:
+            SourceError: at once, where the URI cannot be opened; while iterating, where the source breaks.
+            EngineError: the inspector is closed.
+        """
+        feed = self.feed(open_source(source) if isinstance(source, str) else source)
+        return self._results(feed)
+
+    def feed(self, source: Source) -> Feed:
+        """A feed over an opened source that ends when this inspector is closed.
+
+        Raises:
+            EngineError: the inspector is closed; the source is then closed as well.
+        """
+        feed = Feed(source)
+        with self._lock:
+            closed = self._closed
+            self._feeds.add(feed)
+        if closed:
+            feed.close()
+            raise _closed()
+        return feed
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """End all streams, wait for the frame under judgement, free the engine. Twice is harmless."""
+        with self._lock:
+            first = not self._closed
+            self._closed = True
+            feeds = list(self._feeds)
+            if first:
+                self.engine.close()
+        for feed in feeds:
+            feed.close()
+
+    def __enter__(self) -> "Inspector":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _results(self, feed: Feed) -> Iterator[Result]:
+        try:
+            for frame in feed:
+                result = self.judge(frame)
+                if self._closed:  # between taking the frame and judging it
+                    return
+                yield result
+        finally:
+            feed.close()
+
+    def _inspect(self, frame: Frame, part_id: str) -> Result:
+        _check(frame.image)
+        height, width = frame.image.shape[:2]
+        rules = self.rules
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            start = time.perf_counter()
+            # Shrinking first makes the grey-to-colour copy S x S instead of H x W.
+            small = to_input(frame.image, self.engine.input_size)
+            if small.ndim == 2:
+                small = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8)
+            resized = time.perf_counter()
+            maps = self.engine.infer(small)
+        inferred = time.perf_counter()
+        score = image_score(maps.anomaly, rules.image_score)
+        # The one allocation of frame size on this path: the mask belongs to the caller, who may keep it.
+        mask = defect_mask(maps.anomaly, rules.pixel_threshold, rules.min_defect_pixels, height, width)
+        end = time.perf_counter()
+        return Result(
+            frame_id=frame.frame_id,
+            t_capture=frame.t_capture,
+            score=score,
+            verdict=Verdict.NG if score > rules.image_threshold else Verdict.OK,
+            mask=mask,
+            anomaly_map=maps.anomaly,
+            latency_ms={
+                "resize": 1e3 * (resized - start),
+                "extract": maps.extract_ms,
+                "reconstruct": maps.reconstruct_ms,
+                "mask": 1e3 * (end - inferred),
+                "total": 1e3 * (end - start),
+            },
+            bundle_digest=self.bundle_digest,
+            variant=self.engine.variant,
+            backend=self.engine.backend,
+            image_threshold=rules.image_threshold,
+            pixel_threshold=rules.pixel_threshold,
+            part_id=part_id,
+            name=frame.name,
+        )
+
+    def _no_judgement(self, frame: Frame, part_id: str, reason: str, elapsed_ms: float) -> Result:
+        size = self.engine.input_size
+        shape = frame.image.shape[:2] if isinstance(frame.image, np.ndarray) and frame.image.ndim >= 2 else (0, 0)
+        return Result(
+            frame_id=frame.frame_id,
+            t_capture=frame.t_capture,
+            score=math.nan,
+            verdict=Verdict.ERROR,
+            mask=np.zeros(shape, np.uint8),
+            anomaly_map=np.full((size, size), np.nan, np.float32),
+            latency_ms={"resize": 0.0, "extract": 0.0, "reconstruct": 0.0, "mask": 0.0, "total": elapsed_ms},
+            bundle_digest=self.bundle_digest,
+            variant=self.engine.variant,
+            backend=self.engine.backend,
+            image_threshold=self.rules.image_threshold,
+            pixel_threshold=self.rules.pixel_threshold,
+            part_id=part_id,
+            name=frame.name,
+            error=reason,
+        )
+
+
+def _check(image: object) -> None:
+    expected = "expected a uint8 array (H, W, 3) in BGR, or (H, W) grey"
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"the frame is a {type(image).__name__}, {expected}", mend="Pass a numpy array")
+    if image.dtype != np.uint8:
+        raise InputError(
+            f"the frame is {image.dtype} {image.shape}, {expected}", mend="Convert it to uint8, 0 to 255, first"
+        )
+    if image.ndim not in {2, 3} or (image.ndim == 3 and image.shape[2] != 3):
+        raise InputError(f"the frame has the shape {image.shape}, {expected}", mend="Drop or convert its channels")
+    if image.size == 0:
+        raise InputError(f"the frame is empty, shape {image.shape}, {expected}", mend="Check the camera")
+
+
+def _closed() -> EngineError:
+    return EngineError("the inspector is closed", mend="Open the bundle again")

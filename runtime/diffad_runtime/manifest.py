@@ -1,0 +1,117 @@
+"""The bundle's manifest: everything that a device needs to know before it looks at a frame.
+
+Knows the names, types and limits of the fields. Does not know how a bundle is read or written (bundle.py).
+Preprocessing, sizes, colour order, thresholds: all come from here, nothing is guessed from pixels.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from typing_extensions import Self
+
+SCHEMA_VERSION: Final = 1
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+MemberName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=120)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Member(_Strict):
+    """One file inside the bundle: SHA-256 (hex) and size in bytes."""
+
+    sha256: Sha256
+    size: int = Field(ge=0)
+
+
+class Backbone(_Strict):
+    """The frozen feature extractor. `channels[i]` features come from stride `strides[i]`, in this order."""
+
+    name: str
+    strides: list[int]
+    channels: list[int]
+    licence: str
+
+
+class ImageScore(_Strict):
+    """How one number is made of a map: the mean of the `pixels` largest values (pixels = 1: the maximum)."""
+
+    kind: Literal["top_mean"] = "top_mean"
+    pixels: int = Field(ge=1)
+
+
+class Reconstruction(_Strict):
+    """What the reconstructor graph does inside; for the reader, the runtime does not act on it."""
+
+    steps: int = Field(ge=1, description="network evaluations")
+    levels: list[int] = Field(description="noise levels t of the 1000-step schedule")
+    alpha: float = Field(ge=0, le=1, description="weight of the pixel score in the fused map")
+    feature_score: Literal["likelihood", "residual"]
+    smoothing_sigma: float = Field(ge=0, description="Gaussian smoothing in input pixels, inside the graph")
+
+
+class Thresholds(_Strict):
+    """Set on good images alone. A value above its threshold is anomalous."""
+
+    pixel: float
+    image: float
+    good_images: int = Field(ge=1, description="good images that the thresholds were set on")
+    false_reject_rate: float = Field(gt=0, lt=1, description="asked for, share of good parts")
+    guaranteed_rate: float = Field(gt=0, le=1, description="what so many images can promise: split-conformal bound")
+    pixel_rate: float = Field(gt=0, lt=1, description="share of good pixels above the pixel threshold")
+
+
+class Variant(_Strict):
+    """One precision of the two graphs."""
+
+    precision: Literal["fp32", "fp16", "int8"]
+    target: Literal["any", "cpu", "tensorrt"]
+    extractor: MemberName
+    reconstructor: MemberName
+
+
+class Manifest(_Strict):
+    """Contents of manifest.json. `members` names every file of the bundle but the manifest and its signature."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model_id: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    version: int = Field(ge=1, description="monotonic, grows with every release of the same model id")
+    created: datetime
+    input_size: int = Field(ge=32, le=2048, description="S: frames are resized to S x S")
+    resize: Literal["stretch"] = "stretch"
+    colour_order: Literal["BGR"] = "BGR"
+    grid: int = Field(ge=8, description="side of the feature grid")
+    backbone: Backbone
+    reconstruction: Reconstruction
+    image_score: ImageScore
+    min_defect_pixels: int = Field(ge=1, default=1, description="smaller blobs are erased, in pixels of the S x S map")
+    thresholds: Thresholds
+    variants: dict[str, Variant] = Field(min_length=1)
+    default_variant: str
+    members: dict[MemberName, Member]
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    licences: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        if self.default_variant not in self.variants:
+            raise ValueError(f"default_variant {self.default_variant!r} is not one of {sorted(self.variants)}")
+        for name, variant in self.variants.items():
+            for graph in (variant.extractor, variant.reconstructor):
+                if graph not in self.members:
+                    raise ValueError(f"variant {name!r} names {graph!r}, which is not a member")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Self:
+        if self.grid > self.input_size:
+            raise ValueError(f"grid {self.grid} is finer than the input of {self.input_size} pixels")
+        if self.image_score.pixels > self.input_size**2:
+            raise ValueError(f"image_score.pixels {self.image_score.pixels} is more than the map has")
+        if len(self.backbone.strides) != len(self.backbone.channels):
+            raise ValueError(
+                f"backbone has {len(self.backbone.strides)} strides but {len(self.backbone.channels)} channel counts"
+            )
+        return self

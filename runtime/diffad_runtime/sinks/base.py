@@ -1,0 +1,32 @@
+"""What every sink promises.
+
+Knows the three calls. Does not know threads: delivery.py calls a sink from one thread, one frame after the other.
+"""
+
+from abc import ABC, abstractmethod
+
+from diffad_runtime.result import Frame, Result
+
+
+class Sink(ABC):
+    """Takes results. What cannot be opened fails when the sink is made, not at the first frame.
+
+    Attributes:
+        name: for messages.
+    """
+
+    name: str
+
+    @abstractmethod
+    def write(self, frame: Frame, result: Result) -> None:
+        """Take one result. The arrays are shared with other sinks: read, never write."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what is open; twice is harmless."""
+
+    def __enter__(self) -> "Sink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

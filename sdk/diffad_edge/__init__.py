@@ -1,0 +1,88 @@
+"""diffad-edge: look at parts with a .diffad bundle, frame by frame.
+
+    from diffad_edge import Inspector
+
+    with Inspector.open("model.diffad") as inspector:
+        result = inspector.inspect(frame)
+
+The face only: every name lives in diffad_runtime and is imported when it is first used, so that the command line
+starts at once. Nothing here needs torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffad_runtime.bundle import Bundle, open_bundle
+    from diffad_runtime.errors import (
+        BundleError,
+        DataError,
+        DiffadError,
+        EngineError,
+        GateError,
+        ImageError,
+        InputError,
+        MissingExtraError,
+        SourceError,
+    )
+    from diffad_runtime.inspector import Inspector
+    from diffad_runtime.result import Frame, Result, Verdict
+    from diffad_runtime.sources import open_source
+
+    __version__: str
+
+_HOME = {
+    "Bundle": "diffad_runtime.bundle",
+    "BundleError": "diffad_runtime.errors",
+    "DataError": "diffad_runtime.errors",
+    "DiffadError": "diffad_runtime.errors",
+    "EngineError": "diffad_runtime.errors",
+    "Frame": "diffad_runtime.result",
+    "GateError": "diffad_runtime.errors",
+    "ImageError": "diffad_runtime.errors",
+    "InputError": "diffad_runtime.errors",
+    "Inspector": "diffad_runtime.inspector",
+    "MissingExtraError": "diffad_runtime.errors",
+    "Result": "diffad_runtime.result",
+    "SourceError": "diffad_runtime.errors",
+    "Verdict": "diffad_runtime.result",
+    "open_bundle": "diffad_runtime.bundle",
+    "open_source": "diffad_runtime.sources",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "DataError",
+    "DiffadError",
+    "EngineError",
+    "Frame",
+    "GateError",
+    "ImageError",
+    "InputError",
+    "Inspector",
+    "MissingExtraError",
+    "Result",
+    "SourceError",
+    "Verdict",
+    "__version__",
+    "open_bundle",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  tens of milliseconds, seldom needed
+
+        value: Any = version("diffad-edge")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

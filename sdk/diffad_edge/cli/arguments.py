@@ -1,0 +1,38 @@
+"""Arguments and options that several commands share, so that they read the same everywhere.
+
+Knows their names, help and completion. Does not check what they name: the library does, and says what is wrong.
+"""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Backend(str, Enum):
+    """Inference engines by name; "auto" takes the best that works on this machine."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    TENSORRT = "tensorrt"
+
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="MODEL.diffad", help="The bundle.", show_default=False)]
+BackendOption = Annotated[Backend, typer.Option("--backend", help="Inference engine.")]
+VariantOption = Annotated[
+    str | None,
+    typer.Option("--variant", help="Variant of the bundle, as 'inspect' lists them.", show_default="the bundle's"),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads of the engine.", show_default="all this process may use"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data", metavar="DIR", help="MVTec-AD layout, or a plain folder of good images.", show_default=False
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random number.")]

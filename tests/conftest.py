@@ -1,0 +1,147 @@
+"""Fixtures that several rooms use: a real bundle of two tiny hand-made graphs.
+
+Knows the contract of the two graphs and the bundle's writer. Trains nothing.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Sessions of many threads on few cores make tests slow and timings jump.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
+TINY_SIZE = 64
+TINY_GRID = 16
+
+
+def _extractor() -> bytes:
+    """image uint8 (1, S, S, 3) -> x = image / 127.5 - 1, f = x averaged over 4 x 4 pixels."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    size, grid = TINY_SIZE, TINY_GRID
+    nodes = [
+        helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["levels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["planes", "half"], ["scaled"]),
+        helper.make_node("Sub", ["scaled", "one"], ["x"]),
+        helper.make_node("AveragePool", ["x"], ["f"], kernel_shape=[4, 4], strides=[4, 4]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "extractor",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, size, size, 3])],
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, size, size]),
+            helper.make_tensor_value_info("f", TensorProto.FLOAT, [1, 3, grid, grid]),
+        ],
+        [
+            numpy_helper.from_array(np.array(127.5, np.float32), "half"),
+            numpy_helper.from_array(np.array(1.0, np.float32), "one"),
+        ],
+    )
+    return _model(graph)
+
+
+def _reconstructor() -> bytes:
+    """Grey (0 in [-1, 1]) is good: feature = 10 mean_c f^2, pixel = 10 mean_c pool(x^2), map = their mean, enlarged."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    size, grid = TINY_SIZE, TINY_GRID
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["xx"]),
+        helper.make_node("AveragePool", ["xx"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("ReduceMean", ["pooled"], ["p1"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["p1", "ten"], ["p"]),
+        helper.make_node("Mul", ["f", "f"], ["ff"]),
+        helper.make_node("ReduceMean", ["ff"], ["q1"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["q1", "ten"], ["q"]),
+        helper.make_node("Add", ["p", "q"], ["sum"]),
+        helper.make_node("Mul", ["sum", "half"], ["mean"]),
+        helper.make_node("Resize", ["mean", "", "scales"], ["large"], mode="linear"),
+        helper.make_node("Squeeze", ["large", "channel"], ["anomaly_map"]),
+        helper.make_node("Squeeze", ["p", "channel"], ["pixel_score"]),
+        helper.make_node("Squeeze", ["q", "channel"], ["feature_score"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "reconstructor",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, size, size]),
+            helper.make_tensor_value_info("f", TensorProto.FLOAT, [1, 3, grid, grid]),
+        ],
+        [
+            helper.make_tensor_value_info("anomaly_map", TensorProto.FLOAT, [1, size, size]),
+            helper.make_tensor_value_info("pixel_score", TensorProto.FLOAT, [1, grid, grid]),
+            helper.make_tensor_value_info("feature_score", TensorProto.FLOAT, [1, grid, grid]),
+        ],
+        [
+            numpy_helper.from_array(np.array(10.0, np.float32), "ten"),
+            numpy_helper.from_array(np.array(0.5, np.float32), "half"),
+            numpy_helper.from_array(np.array([1, 1, 4, 4], np.float32), "scales"),
+            numpy_helper.from_array(np.array([1], np.int64), "channel"),
+        ],
+    )
+    return _model(graph)
+
+
+def _model(graph: "GraphProto") -> bytes:
+    from onnx import checker, helper
+
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _write(path: Path, members: Mapping[str, bytes]) -> Path:
+    from diffad_runtime.bundle import describe_members, write_bundle
+    from diffad_runtime.manifest import (
+        Backbone,
+        ImageScore,
+        Manifest,
+        Reconstruction,
+        Thresholds,
+        Variant,
+    )
+
+    graphs = {"extractor": "graphs/extractor.fp32.onnx", "reconstructor": "graphs/reconstructor.fp32.onnx"}
+    manifest = Manifest(
+        model_id="tiny",
+        version=1,
+        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        input_size=TINY_SIZE,
+        grid=TINY_GRID,
+        backbone=Backbone(name="hand-made", strides=[4], channels=[3], licence="none"),
+        reconstruction=Reconstruction(steps=1, levels=[200], alpha=0.5, feature_score="residual", smoothing_sigma=0.0),
+        image_score=ImageScore(pixels=16),
+        thresholds=Thresholds(
+            pixel=2.0, image=2.0, good_images=20, false_reject_rate=0.05, guaranteed_rate=0.05, pixel_rate=0.001
+        ),
+        variants={
+            "fp32": Variant(precision="fp32", target="any", **graphs),
+            "second": Variant(precision="fp32", target="cpu", **graphs),
+        },
+        default_variant="fp32",
+        members=describe_members(members),
+        provenance={"config": {"preset": "hand-made"}, "packages": {"numpy": np.__version__}},
+        licences=["The graphs are hand-made; no weights inside."],
+    )
+    return write_bundle(path, manifest, members)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .diffad file that calls grey good: S = 64, G = 16, pixel and image threshold 2, image score of 16 pixels.
+
+    A frame of 128 scores 0.0002 and is OK; 16 white pixels or more, side by side on the grid, score near 10 and are NG.
+    Variants "fp32" (default) and "second" share their graphs.
+    """
+    members = {"graphs/extractor.fp32.onnx": _extractor(), "graphs/reconstructor.fp32.onnx": _reconstructor()}
+    return _write(tmp_path_factory.mktemp("bundle") / "tiny.diffad", members)
