@@ -130,7 +130,7 @@ def _write(path: Path, members: Mapping[str, bytes]) -> Path:
         },
         default_variant="fp32",
         members=describe_members(members),
-        provenance={"config": {"preset": "hand-made"}, "packages": {"numpy": np.__version__}},
+        provenance={"config": {"preset": "[hand] made"}, "packages": {"numpy": np.__version__}},
         licences=["The graphs are hand-made; no weights inside."],
     )
     return write_bundle(path, manifest, members)

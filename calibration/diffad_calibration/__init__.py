@@ -1,1 +1,1 @@
-"""Filled in by its room."""
+"""Data folders, metrics, references, INT8, parity and thresholds: numpy, OpenCV, onnx and onnxruntime, never torch."""

@@ -81,7 +81,8 @@ def quantise_for_cpu(model: bytes, calibration: Iterable[Feed], *, keep_float: S
         calibration: feeds, input name -> array, one frame each, as the graph will see them. Read once, one at a
             time; only the range of each tensor is kept.
         keep_float: shell patterns matched against node names, names of the tensors they make and, for graphs of
-            torch.onnx.export, dotted module names ("score" keeps the whole module).
+            torch.onnx.export, dotted module names ("score" keeps the whole module; not after simplify, which drops
+            them).
 
     Returns:
         ONNX in QDQ form, one self-contained file.

@@ -73,16 +73,15 @@ class Feed:
     def close(self) -> None:
         """End the feed and close the source. Waits a few seconds at most."""
         with self._changed:
-            first = not self._closed
-            self._closed = True
-            self._frames.clear()
-            self._changed.notify_all()
-            thread = self._thread
-        if first:
-            # close() wakes a read that waits, but waits itself for a read that hangs: hence on a thread, with an end.
-            self._closer = threading.Thread(target=self._close_source, name="close source", daemon=True)
-            self._closer.start()
-        for other in (self._closer, thread):
+            if not self._closed:
+                self._closed = True
+                self._frames.clear()
+                self._changed.notify_all()
+                # The source's close() wakes a read that waits, but waits itself for one that hangs: hence on a thread,
+                # joined for a while. Started under the lock: another close() may come at once, and joins it too.
+                self._closer = threading.Thread(target=self._close_source, name="close source", daemon=True)
+                self._closer.start()
+        for other in (self._closer, self._thread):
             if other is not None and other is not threading.current_thread():
                 other.join(_PATIENCE_S)
                 self.stuck = self.stuck or other.is_alive()

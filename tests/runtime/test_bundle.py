@@ -373,12 +373,27 @@ def _model_with(place: str, tensor: onnx.TensorProto) -> bytes:
     model = helper.make_model(graph, functions=functions)
     if place == "sparse":
         model.graph.sparse_initializer.add().values.CopyFrom(tensor)
+    elif place in {"sparse attribute", "sparse attributes"}:
+        attribute = model.graph.node.add(op_type="Odd").attribute.add(name="a")
+        sparse = attribute.sparse_tensor if place == "sparse attribute" else attribute.sparse_tensors.add()
+        sparse.indices.CopyFrom(tensor)
     elif place == "training":
         model.training_info.add().algorithm.initializer.add().CopyFrom(tensor)
     return model.SerializeToString()
 
 
-PLACES = ["initializer", "attribute", "tensors", "subgraph", "subgraphs", "function", "sparse", "training"]
+PLACES = [
+    "initializer",
+    "attribute",
+    "tensors",
+    "subgraph",
+    "subgraphs",
+    "function",
+    "sparse",
+    "training",
+    "sparse attribute",
+    "sparse attributes",
+]
 
 
 @pytest.mark.parametrize("place", PLACES)

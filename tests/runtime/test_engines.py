@@ -289,19 +289,20 @@ def test_bench_report(tmp_path: Path) -> None:
         frames=6,
         frame_size=(40, 50),
         threads=1,
-        extra={"teacher": teacher},
+        extra={"teacher": teacher, "told": lambda _: {"network": 5.0, "total": 9.0}},
         on_round=lambda done, total: rounds.append((done, total)),
     )
     made = report.to_json()
     assert list(made)[:6] == ["frames_per_second", "latency_ms", "stages", "peak_rss_mb", "backend", "variant"]
     assert (made["backend"], made["variant"]) == ("onnxruntime", "fp32")
-    assert list(made["variants"]) == ["fp32", "int8", "teacher"]
+    assert list(made["variants"]) == ["fp32", "int8", "teacher", "told"]
     assert list(made["stages"]) == ["resize", "extract", "reconstruct", "mask"]
     assert all(list(times) == ["p50", "p95", "p99"] for times in [made["latency_ms"], *made["stages"].values()])
     assert made["latency_ms"]["p50"] <= made["latency_ms"]["p95"] <= made["latency_ms"]["p99"]
     assert made["peak_rss_mb"] > 10
     taught = made["variants"]["teacher"]
     assert taught["latency_ms"]["p50"] == pytest.approx(8.0, rel=0.002)
+    assert made["variants"]["told"]["latency_ms"]["p50"] == pytest.approx(9.0, rel=0.002)
     assert taught["frames_per_second"] == pytest.approx(125.0)
     assert set(calls) == {(40, 50, 3)}
     assert rounds == [(done, 6) for done in range(1, 7)]

@@ -102,6 +102,13 @@ def test_score_is_the_mean_of_the_largest(anomaly: npt.NDArray[np.float32], pixe
     assert image_score(shuffled, ImageScore(pixels=pixels)) == image_score(anomaly, ImageScore(pixels=pixels))
 
 
+def test_score_does_not_depend_on_the_order_of_pixels() -> None:
+    generator = np.random.default_rng(0)
+    anomaly = np.float32(10.0 ** generator.uniform(-10, 10, (64, 64)))
+    scores = {image_score(generator.permutation(anomaly.ravel()), ImageScore(pixels=3000)) for _ in range(20)}
+    assert len(scores) == 1
+
+
 def test_score_adds_in_float64() -> None:
     anomaly = np.full((2048, 2048), 1.0, np.float32)
     anomaly[0, 0] = 2.0**24

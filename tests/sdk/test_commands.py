@@ -175,7 +175,7 @@ def test_inspect_json_is_the_manifest_and_words_hold_the_facts(tiny_bundle: Path
     assert record["thresholds"]["image"] == 2.0
     done = cli("inspect", tiny_bundle)
     assert done.returncode == 0, done.stderr
-    for words in ("tiny, version 1", "64 x 64", "second", "5.00% asked for", "hand-made", "config.preset"):
+    for words in ("tiny, version 1", "64 x 64", "second", "5.00% asked for", "config.preset: [hand] made"):
         assert words in done.stdout
 
 
