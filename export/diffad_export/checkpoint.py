@@ -24,7 +24,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"no {path.name} in {path.parent}", mend="Give a folder that 'diffad-edge train' made") from None
+        raise InputError(
+            f"no {path.name} in {path.parent}", mend="Give a folder that 'diffad-edge train' made"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}", mend="Train again, or restore the file") from None
 
@@ -53,4 +55,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata.get("facts", "{}"))  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"cannot read the weights in {path}: {error}", mend="Train again, or restore the file") from None
+        raise InputError(
+            f"cannot read the weights in {path}: {error}", mend="Train again, or restore the file"
+        ) from None

@@ -1,7 +1,7 @@
 """The one signature that teacher, student and exported graph wear: `denoised = model(x_t, t)`.
 
-Pixels are carried in blocks: (B, 48, G, G) with G = S / 4 holds the same numbers as (B, 3, S, S) (pixel-unshuffle by 4,
-channel = colour * 16 + row * 4 + column). The networks work on that grid, the features live on it, and so do the scores.
+Pixels are carried in blocks: (B, 48, G, G) with G = S / 4 holds the same numbers as (B, 3, S, S) (pixel-unshuffle by
+4, channel = colour * 16 + row * 4 + column). The networks work on that grid; features and scores live on it.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Denoised:
 class Denoiser(nn.Module):
     """Base class for typing: forward(x_t (B, 3, S, S), t (B,) int64) -> Denoised."""
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Denoised:  # noqa: ARG002
+    def forward(self, x_t: Tensor, t: Tensor) -> Denoised:
         raise NotImplementedError(type(self).__name__)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Denoised:

@@ -23,7 +23,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def bf16_is_native(device: torch.device) -> bool:
     """True where bfloat16 convolutions are faster than float32: AVX512-BF16 or AMX, or a GPU that has them."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

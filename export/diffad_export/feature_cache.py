@@ -87,9 +87,7 @@ def build_feature_cache(
     )
 
 
-def _write(
-    final: Path, images: Image, extractor: Extractor, config: AugmentConfig, seed: int, copies: int
-) -> None:
+def _write(final: Path, images: Image, extractor: Extractor, config: AugmentConfig, seed: int, copies: int) -> None:
     work = final.with_name(f"{final.name}.{os.getpid()}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

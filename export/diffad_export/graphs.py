@@ -50,7 +50,7 @@ def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], o
                 verbose=False,
             )
             assert program is not None
-            program.save(buffer)
+            buffer.write(program.model_proto.SerializeToString())
     finally:
         logging.disable(previous)
     onnx.checker.check_model(onnx.load_model_from_string(buffer.getvalue()), full_check=True)

@@ -4,7 +4,16 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("diffad-edge", "torch", "onnx", "onnxruntime", "onnxscript", "numpy", "opencv-python-headless", "opencv-python")
+PACKAGES = (
+    "diffad-edge",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+)
 
 
 def package_versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ The order of the steps is the recipe; each step has a file of its own.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ CALIBRATION_IMAGES = 64
 class ExportOptions:
     """What `export` is asked for."""
 
-    distil: DistilConfig = DistilConfig()
-    score: ScoreConfig = ScoreConfig()
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
     precisions: tuple[str, ...] = ("fp32", "int8")
     max_aupro_drop: float = 0.005
     device: str = "auto"
@@ -104,9 +104,7 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
     graphs = build_graphs(extractor, model, names, split.train[:CALIBRATION_IMAGES])
     reference = outcomes(torch_maps(extractor, model, pasted.images), how, thresholds.image)
     golden = pick_golden(reference, pasted.labels, thresholds.image)
-    answers = {
-        name: outcomes(engine_maps(graphs[name], name, pasted.images), how, thresholds.image) for name in names
-    }
+    answers = {name: outcomes(engine_maps(graphs[name], name, pasted.images), how, thresholds.image) for name in names}
     parity = certify(reference, answers, pasted, golden, max_aupro_drop=options.max_aupro_drop)
 
     members = _members(graphs, parity, pasted, golden)
@@ -141,7 +139,14 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
     bundle = open_bundle(out)
     sizes = {n: (len(g.extractor) + len(g.reconstructor)) / 1e6 for n, g in graphs.items()}
     return ExportSummary(
-        out, bundle.digest, bundle.size_bytes / 1e6, sizes, thresholds, model.alpha, parity, [warning] if warning else []
+        out,
+        bundle.digest,
+        bundle.size_bytes / 1e6,
+        sizes,
+        thresholds,
+        model.alpha,
+        parity,
+        [warning] if warning else [],
     )
 
 

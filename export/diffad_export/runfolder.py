@@ -155,7 +155,11 @@ def save_teacher(folder: Path, teacher: Teacher, norm: FeatureNorm, facts: dict[
 
 def save_score(folder: Path, statistics: NormalStatistics, alpha: float, table: dict[float, float]) -> None:
     """Write what was fitted on good images."""
-    value = {"statistics": asdict(statistics), "alpha": alpha, "aupro_on_pasted_defects": {str(k): v for k, v in table.items()}}
+    value = {
+        "statistics": asdict(statistics),
+        "alpha": alpha,
+        "aupro_on_pasted_defects": {str(k): v for k, v in table.items()},
+    }
     write_json(folder / "teacher-score.json", value)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ def teacher_timing(run_folder: Path, bundle: Bundle) -> dict[str, Callable[[Imag
         marks.append(time.perf_counter())
         model(x, f)
         marks.append(time.perf_counter())
-        resize, extract, reconstruct = (1e3 * (b - a) for a, b in zip(marks, marks[1:], strict=False))
+        resize, extract, reconstruct = (1e3 * (b - a) for a, b in pairwise(marks))
         total = resize + extract + reconstruct
         return {"resize": resize, "extract": extract, "reconstruct": reconstruct, "total": total}
 

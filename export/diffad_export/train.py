@@ -111,9 +111,10 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
         raise InputError(f"{out} already holds a run", mend="Add --resume to go on with it, or choose another --out")
     before = TrainConfig.model_validate(read_json(existing)["config"])
     # Limits may grow between sittings; everything else must stay, or the run would not be one run.
-    limits = {"optimiser": config.optimiser.model_copy(update={"steps": 1, "max_minutes": None})}
-    other = before.model_copy(update={"optimiser": before.optimiser.model_copy(update={"steps": 1, "max_minutes": None})})
-    if config.model_copy(update=limits) != other:
-        raise InputError(
-            f"{out} was begun with other settings", mend="Resume with the options of the first sitting"
-        )
+    if _without_limits(config) != _without_limits(before):
+        raise InputError(f"{out} was begun with other settings", mend="Resume with the options of the first sitting")
+
+
+def _without_limits(config: TrainConfig) -> TrainConfig:
+    optimiser = config.optimiser.model_copy(update={"steps": 1, "max_minutes": None})
+    return config.model_copy(update={"optimiser": optimiser})

@@ -120,5 +120,3 @@ def outcomes(maps: FloatMap, how: ImageScore, threshold: float) -> list[FrameOut
     """Score and decide each map (N, S, S)."""
     scores = [image_score(one, how) for one in maps]
     return [FrameOutcome(one, score, score > threshold) for one, score in zip(maps, scores, strict=True)]
-
-

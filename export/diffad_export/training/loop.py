@@ -28,7 +28,7 @@ Objective = Callable[[nn.Module, torch.Generator], tuple[Tensor, dict[str, float
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended: steps done, seconds spent in all sittings, logged losses as (step, loss), and whether it ended."""
+    """How far a run is: steps done, seconds spent in all sittings, logged losses as (step, loss)."""
 
     step: int
     seconds: float
@@ -60,7 +60,13 @@ class Trainer:
     """
 
     def __init__(
-        self, network: nn.Module, objective: Objective, config: OptimiserConfig, folder: Path | None, seed: int, name: str
+        self,
+        network: nn.Module,
+        objective: Objective,
+        config: OptimiserConfig,
+        folder: Path | None,
+        seed: int,
+        name: str,
     ) -> None:
         self.network, self.objective, self.config = network, objective, config
         self.folder, self.seed, self.name = folder, seed, name
@@ -93,7 +99,7 @@ class Trainer:
                         task,
                         completed=self.outcome.step,
                         total=max(self.outcome.step, round(self.outcome.step / max(done, 1e-9))),
-                        note=f"loss {loss:.4f}  rate {rate:.1e}  {self.outcome.step / self.outcome.seconds:.1f} steps/s",
+                        note=f"loss {loss:.4f}  rate {rate:.1e}",
                     )
                     if self.checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
                         self._save(self.checkpoint)
@@ -141,7 +147,13 @@ class Trainer:
         self.outcome.losses.append((self.outcome.step, loss))
         if self.folder is None:
             return
-        line = {"step": self.outcome.step, "seconds": round(self.outcome.seconds, 2), "loss": loss, "rate": rate, **parts}
+        line = {
+            "step": self.outcome.step,
+            "seconds": round(self.outcome.seconds, 2),
+            "loss": loss,
+            "rate": rate,
+            **parts,
+        }
         with (self.folder / f"{self.name}-log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -50,7 +50,7 @@ def soft_limit(log_var: Tensor) -> Tensor:
 def pixel_error(prediction: str, x0: Tensor, denoised: Denoised, abar: Tensor) -> Tensor:
     """Mean squared error of what the pixel head predicts, (B,).
 
-    "x0": of the clean image. "eps": of the noise, which is the x0 error weighted by abar / (1 - abar); DDPM equation 14.
+    "x0": of the clean image. "eps": of the noise, which is the x0 error times abar / (1 - abar); DDPM equation 14.
 
     Args:
         abar: (B,) of each image's level.

@@ -28,7 +28,12 @@ class StudentObjective:
     """Loss of one distillation step. `targets` None trains the same network without a teacher (the control)."""
 
     def __init__(
-        self, cache: FeatureCache, targets: TeacherTargets | None, config: DistilConfig, level: Level, device: torch.device
+        self,
+        cache: FeatureCache,
+        targets: TeacherTargets | None,
+        config: DistilConfig,
+        level: Level,
+        device: torch.device,
     ) -> None:
         self.cache, self.targets, self.config, self.level, self.device = cache, targets, config, level, device
         self.schedule = respace(linear_schedule(), CHAIN)

@@ -36,3 +36,4 @@ DataOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random number.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]

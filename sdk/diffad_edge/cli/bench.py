@@ -47,7 +47,7 @@ def bench(
 
     size, names = _frame_size(frame_size), [name.strip() for name in variants.split(",")] if variants else None
     bundle = open_bundle(model)
-    extra = workstation("teacher_contestant", "timing the teacher")(teacher, bundle) if teacher else None
+    extra = workstation("teacher_timing", "timing the teacher")(teacher, bundle) if teacher else None
     with Rounds("timing") as rounds:
         report = timing.bench(
             bundle,

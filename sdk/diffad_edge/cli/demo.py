@@ -1,5 +1,7 @@
 """`diffad-edge demo`: the whole way on a built-in synthetic line."""
 
+# ruff: noqa: PLC0415  what a command needs is imported when it runs, so that --help is quick
+
 from pathlib import Path
 from typing import Annotated
 
@@ -15,4 +17,9 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Train, distil, export, run and report on a built-in synthetic line; a few minutes on two cores."""
-    workstation("demo", "the demo")(out=out, seed=seed, json=json)
+    from diffad_edge.cli.output import note
+    from diffad_edge.cli.workstationview import show_demo
+
+    needs = ("torch", "onnx", "safetensors", "jinja2", "matplotlib")
+    summary = workstation("demo", "the demo", needs=needs)(out, seed=seed, say=note)
+    show_demo(summary, json=json)

@@ -1,11 +1,13 @@
 """`diffad-edge export`: from a trained run to one .diffad file."""
 
+# ruff: noqa: PLC0415  what a command needs is imported when it runs, so that --help is quick
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import DataOption, JsonOption, SeedOption
+from diffad_edge.cli.arguments import DataOption, DeviceOption, JsonOption, SeedOption
 from diffad_edge.cli.workstation import workstation
 
 
@@ -14,14 +16,36 @@ def export(
     *,
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", metavar="MODEL.diffad", help="The bundle.", show_default=False)],
-    precision: Annotated[str, typer.Option("--precision", help="Variants, by comma.")] = "fp32,int8",
+    steps: Annotated[int, typer.Option("--steps", help="Network evaluations; this version makes 1.")] = 1,
+    precision: Annotated[str, typer.Option("--precision", help="Variants, by comma: fp32, int8.")] = "fp32,int8",
+    width: Annotated[int, typer.Option("--width", help="Channels of the student, a multiple of 8.")] = 48,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", min=0.01, help="Stop distilling in time.", show_default="no limit")
     ] = None,
+    max_aupro_drop: Annotated[
+        float, typer.Option("--max-aupro-drop", min=0, max=1, help="Gate, on good images with pasted defects.")
+    ] = 0.005,
+    false_reject_rate: Annotated[
+        float, typer.Option("--false-reject-rate", help="Share of good parts that may be rejected.")
+    ] = 0.01,
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Distil the teacher, quantise, check against torch and pack the bundle."""
-    workstation("export", "export")(
-        run=run, data=data, out=out, precision=precision, max_minutes=max_minutes, seed=seed, json=json
+    from diffad_edge.cli.workstationview import show_export
+
+    summary = workstation("export_run", "export")(
+        run=run,
+        data=data,
+        out=out,
+        steps=steps,
+        precision=precision,
+        width=width,
+        max_minutes=max_minutes,
+        max_aupro_drop=max_aupro_drop,
+        false_reject_rate=false_reject_rate,
+        device=device,
+        seed=seed,
     )
+    show_export(summary, json=json)

@@ -120,3 +120,31 @@ class Rounds:
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
+
+
+class Parts:
+    """A bar for work in named parts; a finished part leaves its line on a terminal, elsewhere one plain line."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._bar: Rounds | None = None
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Say how far the part `what` is."""
+        if what != self._what:
+            self._close()
+            note(what)
+            self._what, self._bar = what, Rounds(what).__enter__()
+        if self._bar is not None:
+            self._bar.update(done, total)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__()
+            self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
