@@ -1,6 +1,6 @@
-"""Fixtures that several rooms use: a real bundle of two tiny hand-made graphs.
+"""Fixtures that several rooms use: a real bundle of two tiny hand-made graphs, and a run that was really trained.
 
-Knows the contract of the two graphs and the bundle's writer. Trains nothing.
+Knows the contract of the two graphs and the bundle's writer, and how small a setting still goes the whole way.
 """
 
 import os
@@ -17,6 +17,8 @@ import pytest
 
 if TYPE_CHECKING:
     from onnx import GraphProto
+
+    from diffad_export.recipe import ExportOptions, ExportSummary
 
 TINY_SIZE = 64
 TINY_GRID = 16
@@ -145,3 +147,50 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     members = {"graphs/extractor.fp32.onnx": _extractor(), "graphs/reconstructor.fp32.onnx": _reconstructor()}
     return _write(tmp_path_factory.mktemp("bundle") / "tiny.diffad", members)
+
+
+@pytest.fixture(scope="session")
+def line_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of the synthetic line in MVTec-AD layout: 40 good ones to train on, 6 good and 8 defective to test."""
+    from diffad_runtime.synthetic import LineConfig, write_mvtec
+
+    folder = tmp_path_factory.mktemp("data") / "line"
+    return write_mvtec(folder, LineConfig(size=96), train_good=40, test_good=6, test_per_kind=2)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(line_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose teacher was trained for 20 steps at 64 px."""
+    from diffad_export.config import AugmentConfig, OptimiserConfig, TeacherConfig, TrainConfig
+    from diffad_export.train import train
+
+    config = TrainConfig(
+        size=TINY_SIZE,
+        augment=AugmentConfig(copies=1),
+        teacher=TeacherConfig(width=32, multipliers=(1, 2)),
+        optimiser=OptimiserConfig(steps=20, batch=8),
+    )
+    return train(line_data, tmp_path_factory.mktemp("run") / "run", config).run
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> "ExportOptions":
+    """What `tiny_export` was made with: a student of width 16, 30 steps."""
+    from diffad_export.config import DistilConfig, OptimiserConfig, ScoreConfig
+    from diffad_export.recipe import ExportOptions
+
+    return ExportOptions(
+        distil=DistilConfig(width=16, draws=2, optimiser=OptimiserConfig(steps=30, batch=8)),
+        score=ScoreConfig(false_reject_rate=0.2),
+        max_aupro_drop=0.3,  # so short a training gives no figure worth gating
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_export(
+    line_data: Path, tiny_run: Path, tiny_options: "ExportOptions", tmp_path_factory: pytest.TempPathFactory
+) -> "ExportSummary":
+    """The bundle of `tiny_run`, FP32 and INT8."""
+    from diffad_export.recipe import export
+
+    return export(tiny_run, line_data, tmp_path_factory.mktemp("export") / "line.diffad", tiny_options)

@@ -25,7 +25,7 @@ class FrameOutcome:
 
 @dataclass(frozen=True, slots=True)
 class FrameParity:
-    """One frame's differences, in units of the reference's spread; `flipped` where the two decisions differ."""
+    """One frame's differences, in the unit of `compare`; `flipped` where the two decisions differ."""
 
     map_max: float
     map_mean: float
@@ -38,7 +38,7 @@ class Parity:
     """Differences over all frames.
 
     Attributes:
-        spread: standard deviation of all reference map values, in map units; every figure below is divided by it.
+        spread: standard deviation of all reference map values, in map units.
         map_max: largest absolute difference of any map value.
         map_mean: mean absolute difference of the map values.
         score_max: largest absolute difference of an image score.
@@ -60,7 +60,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Largest differences allowed, in spreads; `flip_share` of the frames may change their decision."""
+    """Largest differences allowed, in the unit of `compare`; `flip_share` of the frames may change their decision."""
 
     map_max: float
     map_mean: float
@@ -73,12 +73,15 @@ class Tolerance:
 TOLERANCES = {
     "fp32": Tolerance(map_max=1e-2, map_mean=1e-3, score=1e-2, flip_share=0.0),
     "fp16": Tolerance(map_max=0.2, map_mean=0.02, score=0.1, flip_share=0.0),
-    "int8": Tolerance(map_max=4.0, map_mean=0.25, score=1.5, flip_share=0.1),
+    "int8": Tolerance(map_max=3.0, map_mean=0.25, score=1.0, flip_share=0.1),
 }
 
 
 def compare(reference: Sequence[FrameOutcome], other: Sequence[FrameOutcome]) -> Parity:
     """Measure `other` against `reference`, frame by frame.
+
+    The unit of a difference is the spread of the reference's maps, or a quarter of the value itself where that is more:
+    a score grows with the square of an error, so far above the threshold rounding is felt in proportion to the value.
 
     Raises:
         DataError: no frames, different numbers of frames, or maps of different shapes.
@@ -97,12 +100,12 @@ def compare(reference: Sequence[FrameOutcome], other: Sequence[FrameOutcome]) ->
     spread = float(values.std()) or 1.0
     frames = []
     for a, b in zip(reference, other, strict=True):
-        difference = np.abs(b.map.astype(np.float64) - a.map.astype(np.float64)) / spread
+        difference = _in_units(a.map.astype(np.float64), b.map.astype(np.float64), spread)
         frames.append(
             FrameParity(
                 map_max=float(difference.max()),
                 map_mean=float(difference.mean()),
-                score=abs(b.score - a.score) / spread,
+                score=float(_in_units(np.float64(a.score), np.float64(b.score), spread)),
                 flipped=a.ng != b.ng,
             )
         )
@@ -133,7 +136,7 @@ def check(parity: Parity, precision: str) -> None:
         if beyond:
             worst = max(beyond, key=lambda index: math.inf if math.isnan(found[index]) else found[index])
             raise GateError(
-                f"{precision} parity: {figure} of frame {worst} differs by {found[worst]:.4g} spreads, at most "
+                f"{precision} parity: {figure} of frame {worst} differs by {found[worst]:.4g} units, at most "
                 f"{limit:g} allowed; {len(beyond)} of {len(found)} frames are beyond",
                 mend="Calibrate on more frames, or keep more of the graph in float",
             )
@@ -145,6 +148,12 @@ def check(parity: Parity, precision: str) -> None:
             f"{allowed} allowed: frame {', '.join(flipped[:5])}",
             mend="Calibrate on more frames, or keep more of the graph in float",
         )
+
+
+def _in_units(
+    reference: npt.NDArray[np.float64] | np.float64, other: npt.NDArray[np.float64] | np.float64, spread: float
+) -> npt.NDArray[np.float64]:
+    return np.asarray(np.abs(other - reference) / np.maximum(spread, np.abs(reference) / 4))
 
 
 def _worst(values: Any) -> float:

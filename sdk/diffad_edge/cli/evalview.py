@@ -5,13 +5,13 @@ from diffad_calibration.evaluation.runner import Evaluation
 from diffad_edge.cli.output import print_json, stdout, table
 
 COLUMNS = {
-    "aupro_30": "AUPRO@0.3",
-    "aupro_05": "AUPRO@0.05",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_ap": "pixel AP",
-    "image_auroc": "image AUROC",
-    "image_ap": "image AP",
-    "f1_max": "F1-max",
+    "aupro_30": "AUPRO\n@0.3",
+    "aupro_05": "AUPRO\n@0.05",
+    "pixel_auroc": "pixel\nAUROC",
+    "pixel_ap": "pixel\nAP",
+    "image_auroc": "image\nAUROC",
+    "image_ap": "image\nAP",
+    "f1_max": "F1\nmax",
 }
 
 

@@ -1,0 +1,104 @@
+"""Options as typed in: what does not fit is refused before any work, in one line that names the option."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffad_export.commands import export_run, teacher_contestant, teacher_timing, train_teacher
+from diffad_export.device import pick_device
+from diffad_export.recipe import ExportSummary
+from diffad_runtime.bundle import open_bundle
+from diffad_runtime.errors import DataError, InputError
+
+NOWHERE = Path("nowhere")
+TRAIN: dict[str, Any] = {
+    "data": NOWHERE, "out": NOWHERE, "preset": "compact", "backbone": "efficientnet_lite0", "size": 64,
+    "max_minutes": None, "resume": False, "seed": 0, "backbone_weights": None, "same_size": False, "device": "cpu",
+}  # fmt: skip
+EXPORT: dict[str, Any] = {
+    "run": NOWHERE, "data": NOWHERE, "out": NOWHERE, "steps": 1, "precision": "fp32", "width": 16,
+    "max_minutes": None, "max_aupro_drop": 0.1, "false_reject_rate": 0.1, "seed": 0, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preset": "huge"}, "unknown preset 'huge'"),
+        ({"size": 100}, "size: .*multiple of 32, got 100"),
+        ({"size": 32}, "size: .*64, got 32"),
+        ({"seed": -1}, "seed: "),
+        ({"max_minutes": 0.0}, "max_minutes: .*greater than 0"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+    ],
+)
+def test_train_refuses(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train_teacher(**(TRAIN | change))
+    assert not NOWHERE.exists()
+
+
+def test_train_without_data() -> None:
+    with pytest.raises(DataError, match="expected a data folder at .*nowhere, found nothing"):
+        train_teacher(**TRAIN)
+
+
+def test_an_unknown_backbone_claims_no_folder(line_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="unknown backbone 'vgg'"):
+        train_teacher(**(TRAIN | {"data": line_data, "out": out, "backbone": "vgg"}))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 2}, "distils to 1 network evaluation, got --steps 2"),
+        ({"width": 20}, "width: .*multiple of 8, got 20"),
+        ({"false_reject_rate": 1.0}, "false_reject_rate: .*less than 1"),
+        ({"precision": "fp32, fp64"}, "unknown precision 'fp64'"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({}, "no run folder nowhere"),
+    ],
+)
+def test_export_refuses(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        export_run(**(EXPORT | change))
+
+
+def test_device_names() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="torch finds no CUDA GPU"):
+            pick_device("cuda")
+
+
+@torch.no_grad()
+def test_the_teacher_as_a_contestant(tiny_export: ExportSummary, tiny_run: Path) -> None:
+    bundle = open_bundle(tiny_export.bundle)
+    images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8).numpy()
+    contestant = teacher_contestant(tiny_run, bundle)
+    maps = contestant.maps(images)
+    assert (contestant.name, maps.shape, str(maps.dtype)) == ("teacher", (3, 64, 64), "float32")
+    assert contestant.score(maps[0]) <= maps[0].max()
+    ((name, judge),) = teacher_timing(tiny_run, bundle).items()
+    assert name.startswith("teacher, 3 calls")
+    stages = judge(images[0])
+    assert stages.keys() == {"resize", "extract", "reconstruct", "total"}
+    assert stages["total"] == pytest.approx(sum(stages[k] for k in ("resize", "extract", "reconstruct")))
+
+
+def test_a_teacher_of_another_size_is_no_contestant(tiny_bundle: Path, tiny_run: Path, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("cache", "student-*")))
+    value = json.loads((run / "config.json").read_text())
+    value["config"]["size"] = 96
+    (run / "config.json").write_text(json.dumps(value))
+    for command in (teacher_contestant, teacher_timing):
+        with pytest.raises(InputError, match="trained at 96 px, the bundle works at 64 px"):
+            command(run, open_bundle(tiny_bundle))

@@ -1,0 +1,80 @@
+"""Twelve steps in one sitting, and six, a checkpoint, and six more by a new trainer: the same run, bit for bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffad_export.config import DistilConfig, OptimiserConfig, TeacherConfig
+from diffad_export.feature_cache import FeatureCache
+from diffad_export.networks.student import Student
+from diffad_export.reconstructor import levels_of
+from diffad_export.training.loop import Objective, Trainer
+from diffad_export.training.student import StudentObjective
+from diffad_export.training.targets import TeacherTargets
+from diffad_export.training.teacher import TeacherObjective, make_teacher
+
+CPU = torch.device("cpu")
+STEPS = OptimiserConfig(steps=12, batch=4, warmup_steps=3)
+Make = Callable[[FeatureCache], tuple[nn.Module, Objective]]
+
+
+def teacher_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
+    config = TeacherConfig(width=16, multipliers=(1, 2))
+    return make_teacher(config, 6, seed=1), TeacherObjective(cache, config, STEPS.batch, CPU)
+
+
+def student_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
+    config = DistilConfig(width=8, optimiser=STEPS)
+    rng = np.random.default_rng(1)
+    targets = TeacherTargets(
+        rng.normal(size=(12, 48, 8, 8)).astype(np.float16), rng.normal(size=(12, 6, 8, 8)).astype(np.float16)
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        student = Student(6, 8)
+    return student, StudentObjective(cache, targets, config, levels_of((50,))[0], CPU)
+
+
+class Recorded:
+    """An objective with its losses written down; Ctrl-C comes at step `stop` of this sitting."""
+
+    def __init__(self, objective: Objective, stop: int | None = None) -> None:
+        self.objective, self.stop, self.losses = objective, stop, list[float]()
+
+    def __call__(self, network: nn.Module, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        if len(self.losses) == self.stop:
+            raise KeyboardInterrupt
+        loss, parts = self.objective(network, generator)
+        self.losses.append(loss.item())
+        return loss, parts
+
+
+@pytest.mark.parametrize("make", [teacher_case, student_case])
+def test_a_resumed_run_is_the_uninterrupted_one(make: Make, small_cache: FeatureCache, tmp_path: Path) -> None:
+    def sitting(folder: Path, stop: int | None, *, resume: bool) -> tuple[list[float], Trainer]:
+        folder.mkdir(exist_ok=True)
+        network, objective = make(small_cache)
+        recorded = Recorded(objective, stop)
+        trainer = Trainer(network, recorded, STEPS, folder, seed=5, name="net")
+        if stop is None:
+            assert trainer.run(resume=resume).step == 12
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                trainer.run(resume=resume)
+        return recorded.losses, trainer
+
+    straight, one = sitting(tmp_path / "straight", None, resume=False)
+    first, _ = sitting(tmp_path / "parts", 6, resume=False)
+    second, two = sitting(tmp_path / "parts", None, resume=True)
+    assert (len(first), len(second)) == (6, 6)
+    assert first + second == straight
+    assert one.outcome.losses == two.outcome.losses
+    states = zip(one.network.state_dict().items(), two.network.state_dict().items(), strict=True)
+    assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in states)
+    assert one.ema.keys() == two.ema.keys()
+    assert all(torch.equal(one.ema[name], two.ema[name]) for name in one.ema)
+    assert straight[-1] < straight[0]
