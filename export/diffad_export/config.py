@@ -36,7 +36,7 @@ class OptimiserConfig(_Strict):
     weight_decay: float = Field(default=1e-4, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.997, ge=0, lt=1)
-    batch: int = Field(default=16, ge=1)
+    batch: int = Field(default=8, ge=1)
     steps: int = Field(default=6000, ge=1)
     max_minutes: float | None = Field(default=None, gt=0)
 
@@ -59,7 +59,7 @@ class TrainConfig(_Strict):
     size: int = Field(default=256, ge=64, le=1024, multiple_of=32)
     backbone: str = "efficientnet_lite0"
     seed: int = Field(default=0, ge=0)
-    holdback: float = Field(default=0.15, gt=0, lt=0.9, description="share of good images kept for calibration")
+    holdback: float = Field(default=0.2, gt=0, lt=0.9, description="share of good images kept for calibration")
     augment: AugmentConfig = AugmentConfig()
     teacher: TeacherConfig = TeacherConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -74,7 +74,7 @@ class DistilConfig(_Strict):
     teacher_weight: float = Field(default=1.0, ge=0)
     truth_weight: float = Field(default=1.0, ge=0)
     seed: int = Field(default=0, ge=0)
-    optimiser: OptimiserConfig = OptimiserConfig(steps=4000)
+    optimiser: OptimiserConfig = OptimiserConfig(steps=5000)
 
 
 class ScoreConfig(_Strict):

@@ -15,7 +15,7 @@ from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import normalise
 from diffad_export.progress import track
 from diffad_export.reconstructor import Reconstructor
-from diffad_export.score import NormalStatistics, fuse, upsample
+from diffad_export.score import NormalStatistics, fuse
 from diffad_runtime.result import FloatMap, Image
 from diffad_runtime.synthetic.pasted import paste_defect
 
@@ -67,7 +67,6 @@ def choose_alpha(model: Reconstructor, extractor: Extractor, pasted: PastedSet) 
     `model` must already hold its normal statistics.
     """
     pixels, features = [], []
-    size = pasted.images.shape[1]
     for x, f in _inputs(extractor, pasted.images, "Fusion weight"):
         _, pixel, feature = model(x, f)
         pixels.append(pixel)
@@ -75,7 +74,7 @@ def choose_alpha(model: Reconstructor, extractor: Extractor, pasted: PastedSet) 
     p, q = torch.cat(pixels), torch.cat(features)
     table = {}
     for alpha in ALPHAS:
-        maps: FloatMap = upsample(model.smooth(fuse(p, q, alpha)), size).numpy()
+        maps: FloatMap = model.to_map(fuse(p, q, alpha)).numpy()
         scores = maps.reshape(len(maps), -1).max(1)
         table[alpha] = float(evaluate_maps(maps, pasted.masks, scores, pasted.labels).aupro_30 or 0.0)
     return max(table, key=lambda a: (round(table[a], 4), -a)), table

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diffad_export.denoiser import BLOCK, Denoiser, ToBlocks
 from diffad_export.diffusion.posterior import Level, level_at
 from diffad_export.diffusion.schedule import linear_schedule, respace
+from diffad_export.resampling import Resample
 from diffad_export.score import (
     FeatureScore,
     NormalStatistics,
-    Smooth,
     feature_score,
     fuse,
     pixel_score,
-    upsample,
 )
 
 CHAIN = 250  # the paper's respaced chain
@@ -74,18 +74,19 @@ class Reconstructor(nn.Module):
         self.denoiser, self.levels, self.kind, self.alpha = denoiser, levels, kind, alpha
         self.statistics = statistics or NormalStatistics.neutral(len(levels))
         self.register_buffer("noise", noise)
-        self.register_buffer("inverse_std", (1 / norm.std).view(1, -1, 1, 1))
-        self.register_buffer("shift", (norm.mean / norm.std).view(1, -1, 1, 1))
+        self.register_buffer("mean", norm.mean)
+        self.register_buffer("variance", norm.std.square())
         self.blocks = ToBlocks()
-        self.smooth = Smooth(sigma / BLOCK)
+        size = noise.shape[-1]
+        self.to_map = Resample(size // BLOCK, size, sigma / BLOCK)
         self.noise: Tensor
-        self.inverse_std: Tensor
-        self.shift: Tensor
+        self.mean: Tensor
+        self.variance: Tensor
 
     def raw_scores(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
         """Scores before standardisation: x (B, 3, S, S), f (B, C, G, G) -> two of (B, K, G, G)."""
         blocks = self.blocks(x)
-        standard = f * self.inverse_std - self.shift
+        standard = F.batch_norm(f, self.mean, self.variance, eps=0.0)  # one pass over f where two would do
         pixels, features = [], []
         for k, level in enumerate(self.levels):
             x_t = level.signal * x + (level.noise * self.noise[k])[None]
@@ -102,7 +103,7 @@ class Reconstructor(nn.Module):
         pixel = _standardise(pixels, s.pixel_mean, s.pixel_std)
         feature = _standardise(features, s.feature_mean, s.feature_std)
         fused = fuse(pixel, feature, self.alpha)
-        return upsample(self.smooth(fused), x.shape[-1]), pixel, feature
+        return self.to_map(fused), pixel, feature
 
 
 def _standardise(scores: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

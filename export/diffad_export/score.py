@@ -8,9 +8,7 @@ images can be compared.
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from diffad_export.denoiser import Denoised
 from diffad_export.diffusion.posterior import Level, reverse_step_kl
@@ -74,41 +72,6 @@ def channel_mean(values: Tensor) -> Tensor:
     return (weights @ values.reshape(b, c, height * width)).reshape(b, height, width)
 
 
-def gaussian_kernel(sigma: float) -> Tensor:
-    """Normalised 2-D Gaussian, (1, 1, 2r + 1, 2r + 1) with r = ceil(3 sigma); sigma in grid cells, > 0."""
-    radius = max(1, int(torch.ceil(torch.tensor(3 * sigma))))
-    line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
-    line = line / line.sum()
-    return (line[:, None] * line[None]).float()[None, None]
-
-
-class Smooth(nn.Module):
-    """Gaussian smoothing of a map, edges replicated; nothing at sigma 0.
-
-    Args:
-        sigma: in grid cells.
-    """
-
-    def __init__(self, sigma: float) -> None:
-        super().__init__()
-        kernel = gaussian_kernel(sigma) if sigma > 0 else torch.ones(1, 1, 1, 1)
-        self.register_buffer("kernel", kernel, persistent=False)
-        self.kernel: Tensor
-
-    def forward(self, grid_map: Tensor) -> Tensor:
-        """(B, G, G) -> (B, G, G)."""
-        radius = self.kernel.shape[-1] // 2
-        if radius == 0:
-            return grid_map
-        padded = F.pad(grid_map[:, None], (radius,) * 4, mode="replicate")
-        return F.conv2d(padded, self.kernel)[:, 0]
-
-
 def fuse(pixel: Tensor, feature: Tensor, alpha: float) -> Tensor:
     """alpha * pixel + (1 - alpha) * feature, both standardised. Same shape in and out."""
     return alpha * pixel + (1 - alpha) * feature
-
-
-def upsample(grid_map: Tensor, size: int) -> Tensor:
-    """Bilinear, half-pixel centres: (B, G, G) -> (B, size, size)."""
-    return F.interpolate(grid_map[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]

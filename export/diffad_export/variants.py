@@ -22,8 +22,6 @@ from diffad_runtime.manifest import ImageScore, Variant
 from diffad_runtime.result import FloatMap, Image
 from diffad_runtime.scoring import image_score
 
-# Kept float on purpose: the smoothing of a map with one channel.
-KEEP_FLOAT = ("smooth",)
 FORMS: dict[str, Variant] = {
     "fp32": Variant(
         precision="fp32",
@@ -78,7 +76,7 @@ def build_graphs(extractor: Extractor, model: Reconstructor, names: list[str], c
     if "int8" in names:
         first = quantise_for_cpu(raw.extractor, _images(calibration))
         # The reconstructor is calibrated on what it will be given: features of the INT8 extractor.
-        second = quantise_for_cpu(raw.reconstructor, _features(first, calibration), keep_float=KEEP_FLOAT)
+        second = quantise_for_cpu(raw.reconstructor, _features(first, calibration))
         made["int8"] = Graphs(first, second)
     return made
 

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffad_export.resampling import Resample
+
 STRIDES = (2, 4, 8, 16)
+GRID_STRIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +58,16 @@ class Extractor(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """x (B, 3, S, S) -> f (B, C, S / 4, S / 4): every tap resized to one grid, concatenated."""
-        side = x.shape[-1] // 4
-        resized = [
-            h
-            if h.shape[-1] == side
-            else F.avg_pool2d(h, h.shape[-1] // side)
-            if h.shape[-1] > side
-            else F.interpolate(h, size=(side, side), mode="bilinear", align_corners=False)
-            for h in self.taps(x)
-        ]
-        return torch.cat(resized, 1)
+        side = x.shape[-1] // GRID_STRIDE
+        return torch.cat([self._on_grid(h, side) for h in self.taps(x)], 1)
+
+    def _on_grid(self, h: Tensor, side: int) -> Tensor:
+        if h.shape[-1] == side:
+            return h
+        if h.shape[-1] == 2 * side:
+            return F.avg_pool2d(h, 2)  # what bilinear interpolation comes to at exactly half the size
+        resized: Tensor = Resample(h.shape[-1], side).to(h.device)(h)
+        return resized
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """image uint8 (B, S, S, 3), BGR -> x (B, 3, S, S), f (B, C, S / 4, S / 4)."""

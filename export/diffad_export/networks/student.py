@@ -1,7 +1,6 @@
 """The student: convolution + BatchNorm + ReLU only, so that it folds to what INT8 kernels are fast at.
 
-The noise level is fixed, so there is no time embedding. Channel means of the log-variance are linear in the last
-activation, which lets the graph of score.py read them from one extra convolution channel.
+The noise level is fixed, so there is no time embedding.
 """
 
 from torch import Tensor, nn
@@ -50,10 +49,11 @@ class Student(Denoiser):
         self.up2 = ConvUnit(w3, w3)
         self.lift1, self.up1 = ConvUnit(w3, w2, kernel=1), ConvUnit(w2, w2)
         self.lift0, self.up0 = ConvUnit(w2, w1, kernel=1), nn.Sequential(ConvUnit(w1, w1), ConvUnit(w1, 2 * w1))
-        self.pixel_head = nn.Conv2d(2 * w1, 2 * PIXELS, 1)
+        self.pixel_head = nn.Conv2d(2 * w1, PIXELS, 1)
+        self.step_head = nn.Conv2d(2 * w1, PIXELS, 1)
         self.feature_head = nn.Conv2d(2 * w1, feature_channels, 1)
         self.variance_head = nn.Conv2d(2 * w1, feature_channels, 1)
-        for head in (self.pixel_head, self.variance_head):
+        for head in (self.pixel_head, self.step_head, self.variance_head):
             nn.init.normal_(head.weight, std=1e-3)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
@@ -71,8 +71,8 @@ class Student(Denoiser):
     def forward(self, x_t: Tensor, t: Tensor) -> Denoised:  # noqa: ARG002
         """x_t (B, 3, S, S); t is ignored, the student knows one level -> Denoised."""
         h = self.trunk(x_t)
-        pixels, v = self.pixel_head(h).float().chunk(2, 1)
-        return Denoised(pixels, v, self.feature_head(h).float(), self.variance_head(h).float())
+        heads = (self.pixel_head, self.step_head, self.feature_head, self.variance_head)
+        return Denoised(*(head(h).float() for head in heads))
 
     def fold(self) -> "Student":
         """Fold every BatchNorm into its convolution, in place; returns self in eval mode."""
