@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from onnx import GraphProto
 
+    from diffad_export.backbone import Extractor
+    from diffad_export.feature_cache import FeatureCache
     from diffad_export.recipe import ExportOptions, ExportSummary
 
 TINY_SIZE = 64
@@ -166,6 +168,7 @@ def tiny_run(line_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     config = TrainConfig(
         size=TINY_SIZE,
+        holdback=0.2,
         augment=AugmentConfig(copies=1),
         teacher=TeacherConfig(width=32, multipliers=(1, 2)),
         optimiser=OptimiserConfig(steps=20, batch=8),
@@ -194,3 +197,26 @@ def tiny_export(
     from diffad_export.recipe import export
 
     return export(tiny_run, line_data, tmp_path_factory.mktemp("export") / "line.diffad", tiny_options)
+
+
+@pytest.fixture(scope="session")
+def lite0() -> "Extractor":
+    """EfficientNet-Lite0 with its packaged weights."""
+    from diffad_export.backbone import load_backbone
+
+    return load_backbone("efficientnet_lite0")
+
+
+@pytest.fixture(scope="session")
+def small_cache() -> "FeatureCache":
+    """12 random images of 32 px with 6 random channels on the 8 x 8 grid; no backbone had a part in it."""
+    import torch
+
+    from diffad_export.feature_cache import FeatureCache
+    from diffad_export.reconstructor import FeatureNorm
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(0.5, 2, (12, 6, 8, 8)).astype(np.float16)
+    wide = features.astype(np.float32)
+    norm = FeatureNorm(torch.from_numpy(wide.mean((0, 2, 3))), torch.from_numpy(wide.std((0, 2, 3))))
+    return FeatureCache(rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8), features, norm, digest="random")

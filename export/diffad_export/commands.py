@@ -30,6 +30,8 @@ def train_teacher(
     backbone_weights: Path | None,
     same_size: bool,
     device: str,
+    learning_rate: float | None = None,
+    bf16: str = "auto",
 ) -> TrainSummary:
     """`diffad-edge train`.
 
@@ -39,11 +41,14 @@ def train_teacher(
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}", mend=f"Choose from: {', '.join(PRESETS)}")
     base = PRESETS[preset]
+    optimiser = base.optimiser.model_dump() | {"max_minutes": max_minutes}
+    if learning_rate is not None:
+        optimiser["learning_rate"] = learning_rate
     try:
         config = TrainConfig.model_validate(
             base.model_dump()
             | {"size": size, "backbone": backbone, "seed": seed}
-            | {"optimiser": base.optimiser.model_dump() | {"max_minutes": max_minutes}}
+            | {"optimiser": optimiser, "teacher": base.teacher.model_dump() | {"bf16": bf16}}
         )
     except ValidationError as error:
         raise _wrong_option(error) from None

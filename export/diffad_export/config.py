@@ -30,9 +30,9 @@ class AugmentConfig(_Strict):
 class OptimiserConfig(_Strict):
     """AdamW with warm-up, then annealing to zero."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     anneal: Literal["cosine", "linear"] = "cosine"
-    warmup_steps: int = Field(default=50, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.997, ge=0, lt=1)

@@ -41,7 +41,7 @@ def test_train_refuses(change: dict[str, Any], message: str) -> None:
 
 
 def test_train_without_data() -> None:
-    with pytest.raises(DataError, match="expected a data folder at .*nowhere, found nothing"):
+    with pytest.raises(DataError, match=r"expected a data folder at .*nowhere, found nothing"):
         train_teacher(**TRAIN)
 
 

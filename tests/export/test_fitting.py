@@ -12,6 +12,7 @@ from diffad_export.backbone.extractor import BackboneFacts
 from diffad_export.fitting import ALPHAS, PastedSet, choose_alpha, normal_statistics, paste_set
 from diffad_export.networks.student import Student
 from diffad_export.reconstructor import FeatureNorm, Reconstructor, fixed_noise, levels_of
+from diffad_export.resampling import Resample
 from diffad_export.score import NormalStatistics
 from diffad_runtime.result import Image
 
@@ -74,7 +75,7 @@ class Rigged(nn.Module):
 
     def __init__(self, pixel: Tensor, feature: Tensor) -> None:
         super().__init__()
-        self.scores, self.row, self.smooth = (pixel, feature), 0, nn.Identity()
+        self.scores, self.row, self.to_map = (pixel, feature), 0, Resample(GRID, SIZE)
 
     def forward(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
         rows = slice(self.row, self.row + len(x))

@@ -62,12 +62,8 @@ def golden(reference: list[FrameOutcome]) -> Golden:
     return Golden(GOLDEN_ROWS, [reference[row] for row in GOLDEN_ROWS])
 
 
-def test_equal_answers_pass_and_are_recorded(
-    reference: list[FrameOutcome], pasted: PastedSet, golden: Golden
-) -> None:
-    record = certify(
-        reference, {"fp32": reference, "int8": reference}, pasted, golden, max_aupro_drop=0.0
-    )
+def test_equal_answers_pass_and_are_recorded(reference: list[FrameOutcome], pasted: PastedSet, golden: Golden) -> None:
+    record = certify(reference, {"fp32": reference, "int8": reference}, pasted, golden, max_aupro_drop=0.0)
     assert record["reference"] == "torch fp32"
     assert record["aupro_30_on_pasted_defects"] > 0.9
     assert set(record["variants"]) == {"fp32", "int8"}
@@ -77,9 +73,7 @@ def test_equal_answers_pass_and_are_recorded(
         assert len(variant["frames"]) == 20
 
 
-def test_one_wrong_pixel_in_fp32_is_refused(
-    reference: list[FrameOutcome], pasted: PastedSet, golden: Golden
-) -> None:
+def test_one_wrong_pixel_in_fp32_is_refused(reference: list[FrameOutcome], pasted: PastedSet, golden: Golden) -> None:
     wrong = reference[7].map.copy()
     wrong[3, 3] += 0.1
     found = [*reference[:7], replace(reference[7], map=wrong), *reference[8:]]
@@ -114,7 +108,9 @@ def test_int8_may_flip_near_the_threshold_but_no_golden_frame(
 def test_a_loss_of_accuracy_is_refused_with_both_figures(
     reference: list[FrameOutcome], pasted: PastedSet, golden: Golden
 ) -> None:
-    dull = [replace(one, map=one.map - np.float32(2.5) * (m > 0)) for one, m in zip(reference, pasted.masks, strict=True)]
+    dull = [
+        replace(one, map=one.map - np.float32(2.5) * (m > 0)) for one, m in zip(reference, pasted.masks, strict=True)
+    ]
     with pytest.raises(GateError, match=r"int8: AUPRO@0\.3 on pasted defects is 0\.\d+, torch has 0\.\d+, a drop of"):
         certify(reference, {"int8": dull}, pasted, golden, max_aupro_drop=0.02)
     certify(reference, {"int8": dull}, pasted, golden, max_aupro_drop=0.9)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from diffad_export.checkpoint import load_tensors, save_tensors
 from diffad_export.config import OptimiserConfig
 from diffad_export.progress import bar
+from diffad_export.training.interrupt import deferred_interrupt
 from diffad_runtime.errors import DiffadError, InputError
 
 CHECKPOINT_SECONDS = 60.0
@@ -82,36 +83,31 @@ class Trainer:
         return self.folder / f"{self.name}-checkpoint.safetensors" if self.folder else None
 
     def run(self, *, resume: bool = False) -> Outcome:
-        """Train to the end of steps or minutes. Ctrl-C writes a checkpoint first, then passes on."""
+        """Train to the end of steps or minutes. Ctrl-C lets the step end, writes a checkpoint, then passes on."""
         if resume and self.checkpoint and self.checkpoint.exists():
             self._load(self.checkpoint)
         begin, saved = time.monotonic() - self.outcome.seconds, time.monotonic()
-        with bar(note=True) as progress:
+        with deferred_interrupt() as interrupt, bar(note=True) as progress:
             task = progress.add_task(f"Training {self.name}", total=self.config.steps, note="")
-            try:
-                while self._progress(time.monotonic() - begin) < 1:
-                    loss, rate, parts = self._step(time.monotonic() - begin)
-                    self.outcome.seconds = time.monotonic() - begin
-                    if self.outcome.step % LOG_EVERY == 0 or self.outcome.step == 1:
-                        self._log(loss, rate, parts)
-                    done = self._progress(self.outcome.seconds)
-                    progress.update(
-                        task,
-                        completed=self.outcome.step,
-                        total=max(self.outcome.step, round(self.outcome.step / max(done, 1e-9))),
-                        note=f"loss {loss:.4f}  rate {rate:.1e}",
-                    )
-                    if self.checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                        self._save(self.checkpoint)
-                        saved = time.monotonic()
-            except DiffadError:
-                raise  # the weights are spoiled: the checkpoint from before must stay
-            except BaseException:
-                if self.checkpoint:
+            while self._progress(time.monotonic() - begin) < 1 and not interrupt.raised:
+                loss, rate, parts = self._step(time.monotonic() - begin)
+                self.outcome.seconds = time.monotonic() - begin
+                if self.outcome.step % LOG_EVERY == 0 or self.outcome.step == 1:
+                    self._log(loss, rate, parts)
+                done = self._progress(self.outcome.seconds)
+                progress.update(
+                    task,
+                    completed=self.outcome.step,
+                    total=max(self.outcome.step, round(self.outcome.step / max(done, 1e-9))),
+                    note=f"loss {loss:.4f}  rate {rate:.1e}",
+                )
+                if self.checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self._save(self.checkpoint)
-                raise
+                    saved = time.monotonic()
             if self.checkpoint:
                 self._save(self.checkpoint)
+        if interrupt.raised:
+            raise KeyboardInterrupt
         return self.outcome
 
     def _progress(self, seconds: float) -> float:
@@ -131,11 +127,12 @@ class Trainer:
         if not math.isfinite(value):
             raise DiffadError(
                 f"the loss of {self.name} became {value} at step {step}",
-                mend="Train with a lower learning rate, or with --no-bf16; the last checkpoint is from before",
+                mend="Train with a lower --learning-rate, or with --bf16 off; the last checkpoint is from before",
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        parts["gradient_norm"] = float(norm)
         self.optimiser.step()
         # Young averages follow faster, so that a short run is not an average of its first steps.
         decay = min(config.ema, (1 + step) / (10 + step))

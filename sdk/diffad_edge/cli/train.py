@@ -35,6 +35,10 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", min=0.01, help="Stop in time.", show_default="no limit")
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=1e-7, help="Of AdamW.", show_default="the preset's")
+    ] = None,
+    bf16: Annotated[str, typer.Option("--bf16", help="auto, on or off: bfloat16 in the network.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was left.")] = False,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
@@ -52,6 +56,8 @@ def train(
         size=size,
         same_size=same_size,
         max_minutes=max_minutes,
+        learning_rate=learning_rate,
+        bf16=bf16,
         resume=resume,
         device=device,
         seed=seed,

@@ -17,14 +17,14 @@ def test_unknown_backbone() -> None:
 
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_missing_weights_file(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no backbone weights at .*none.pth"):
+    with pytest.raises(InputError, match=r"no backbone weights at .*none\.pth"):
         load_backbone(name, tmp_path / "none.pth")
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"weight": torch.zeros(3)}, path)
-    with pytest.raises(InputError, match="other.pth"):
+    with pytest.raises(InputError, match=r"other\.pth"):
         load_backbone("efficientnet_lite0", path)
 
 
@@ -32,5 +32,5 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
 def test_weights_that_are_no_weights(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.pth"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="broken.pth"):
+    with pytest.raises(InputError, match=r"broken\.pth"):
         load_backbone("efficientnet_lite0", path)

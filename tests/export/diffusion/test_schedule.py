@@ -42,7 +42,7 @@ def test_a_respaced_chain_keeps_the_levels_of_the_original(steps: int) -> None:
     chain = respace(full, steps)
     assert chain.steps == steps
     assert torch.equal(chain.abar, full.abar[chain.timestep])
-    assert (chain.timestep[0], chain.timestep[-1]) == (0, 999)
+    assert chain.timestep[[0, -1]].tolist() == [0, 999]
     assert (chain.timestep.diff() > 0).all()
     # One step of the chain adds what the skipped steps add one after the other.
     for step in range(1, steps, max(1, steps // 7)):
@@ -59,7 +59,7 @@ def test_steps_of_the_250_chain_stand_for_evenly_spaced_levels() -> None:
 
 
 def test_a_chain_cannot_be_longer_than_what_it_is_cut_from() -> None:
-    with pytest.raises(ValueError, match="respaced to 2..10, got 11"):
+    with pytest.raises(ValueError, match=r"respaced to 2\.\.10, got 11"):
         respace(linear_schedule(10), 11)
     with pytest.raises(ValueError, match="got 1"):
         respace(linear_schedule(10), 1)

@@ -33,7 +33,7 @@ def test_the_bound_is_the_kl_of_each_images_own_step(schedule) -> None:  # type:
 
 def test_the_bound_trains_the_variance_only() -> None:
     out = answer(grad=True)
-    variational_bound(linear_schedule(), draw(3, 48, 2, 2), out, torch.tensor([0, 50, 400])).sum().backward()
+    variational_bound(linear_schedule(), draw(3, 48, 2, 2), out, torch.tensor([0, 50, 400])).sum().backward()  # type: ignore[no-untyped-call]
     assert out.x0.grad is None
     assert out.v.grad is not None
     assert (out.v.grad != 0).any(dim=(1, 2, 3)).all()
@@ -49,7 +49,7 @@ def test_the_likelihood_is_least_at_the_log_of_the_squared_error() -> None:
 
 def test_the_likelihood_trains_the_variance_only() -> None:
     error, log_var = draw(5).requires_grad_(), draw(5, seed=1).requires_grad_()
-    gaussian_nll(error, log_var).backward()
+    gaussian_nll(error, log_var).backward()  # type: ignore[no-untyped-call]
     assert error.grad is None
     assert log_var.grad is not None
 
@@ -58,7 +58,7 @@ def test_log_variances_are_held_within_limits_with_a_way_back() -> None:
     log_var = torch.tensor([-20.0, -7.0, 0.0, 5.0, 30.0], requires_grad=True)
     limited = soft_limit(log_var)
     torch.testing.assert_close(limited, torch.tensor([-7.13, -7.0, 0.0, 5.0, 5.25]))
-    limited.sum().backward()
+    limited.sum().backward()  # type: ignore[no-untyped-call]
     assert log_var.grad is not None
     assert (log_var.grad > 0).all()
     assert log_var.grad[2] == 1

@@ -1,0 +1,155 @@
+"""Every example, run as its first lines say, on a real bundle."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from diffad_runtime.imagefile import read_mask
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = [
+    "01_first_mask.py",
+    "02_stream.py",
+    "03_folder_to_csv.py",
+    "04_own_sink.py",
+    "05_threshold_sweep.py",
+]
+LINE = "synthetic://line?fps=0&defects=0.5&size=96&count=6"
+
+
+def example(name: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def output(name: str, *arguments: str | Path, folder: Path) -> str:
+    done = example(name, *arguments, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """test/good with grey parts, test/square with a white square at rows 32-63, columns 64-95 of 128 x 128."""
+    root = tmp_path_factory.mktemp("parts")
+    for kind in ("good", "square"):
+        (root / "test" / kind).mkdir(parents=True)
+        for i in range(3):
+            image = np.full((128, 128, 3), 128, np.uint8)
+            if kind == "square":
+                image[32:64, 64:96] = 255
+            cv2.imwrite(str(root / "test" / kind / f"{i}.png"), image)
+    return root
+
+
+def test_all_examples_are_here_and_short() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == NAMES
+    for name in NAMES:
+        text = (EXAMPLES / name).read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 60
+        assert f"python examples/{name}" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_what_it_needs_an_example_says_how_it_is_called(name: str, tmp_path: Path) -> None:
+    done = example(name, "--help", folder=tmp_path)
+    assert done.returncode == 1
+    assert f"python examples/{name}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_first_mask(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    printed = output("01_first_mask.py", tiny_bundle, parts / "test" / "square" / "0.png", folder=tmp_path)
+    assert printed.startswith("NG  score 10.0")
+    mask = read_mask(tmp_path / "mask.png")
+    assert mask.shape == (128, 128)
+    assert mask[36:60, 68:92].min() == 255
+    assert mask[:24].max() == 0
+    assert output("01_first_mask.py", tiny_bundle, parts / "test" / "good" / "0.png", folder=tmp_path)[:2] == "OK"
+
+
+def test_stream_rejects_all_that_is_not_ok(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, kind in enumerate(("good", "square", "good")):
+        (folder / f"{number}.png").write_bytes((parts / "test" / kind / "0.png").read_bytes())
+    printed = output("02_stream.py", tiny_bundle, f"dir://{folder}", folder=tmp_path)
+    assert re.findall(r"(OK|NG|ERROR) .*\n  -> (pass|reject)", printed) == [
+        ("OK", "pass"), ("NG", "reject"), ("OK", "pass"),
+    ]  # fmt: skip
+    assert printed.splitlines()[-1] == "OK: 2, NG: 1, ERROR: 0"
+
+
+def test_stream_rejects_what_could_not_be_judged() -> None:
+    import importlib.util
+    from dataclasses import replace
+    from datetime import datetime, timezone
+
+    from diffad_runtime.result import Result, Verdict
+
+    spec = importlib.util.spec_from_file_location("example_02", EXAMPLES / "02_stream.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    empty = np.zeros((2, 2), np.uint8)
+    result = Result(
+        0, datetime.now(timezone.utc), 0.0, Verdict.OK, empty, empty.astype(np.float32), {}, "", "", "", 1.0, 1.0
+    )
+    wanted = {Verdict.OK: False, Verdict.NG: True, Verdict.ERROR: True}
+    assert {v: module.must_reject(replace(result, verdict=v)) for v in Verdict} == wanted
+
+
+def test_folder_to_csv(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    assert output("03_folder_to_csv.py", tiny_bundle, parts / "test", folder=tmp_path) == "6 pictures in scores.csv\n"
+    with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["name"]: row["verdict"] for row in rows} == {
+        f"{kind}/{i}.png": verdict for kind, verdict in (("good", "OK"), ("square", "NG")) for i in range(3)
+    }
+    assert all((float(row["score"]) > float(row["threshold"])) == (row["verdict"] == "NG") for row in rows)
+    assert all((int(row["marked_pixels"]) > 0) == (row["verdict"] == "NG") for row in rows)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_own_sink(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    printed = output("04_own_sink.py", tiny_bundle, f"dir://{parts / 'test'}", folder=tmp_path)
+    assert printed.startswith("6 parts, 3 pictures in rejects")
+    kept = sorted(path.name for path in (tmp_path / "rejects").iterdir())
+    assert len(kept) == 3
+    assert all(re.fullmatch(r"00000\d_10\.\d\d\.png", name) for name in kept)
+    image = cv2.imread(str(tmp_path / "rejects" / kept[0]))
+    assert image is not None
+    assert image[40, 80].tolist() == [255, 255, 255]
+
+
+def test_threshold_sweep(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    printed = output("05_threshold_sweep.py", tiny_bundle, parts, folder=tmp_path)
+    assert printed.startswith("3 good and 3 defective pictures")
+    rows = [line.split() for line in printed.splitlines()[3:]]
+    (shipped,) = [row for row in rows if row[-1] == "shipped"]
+    assert shipped[:3] == ["2.000", "0.0%", "0.0%"]
+    missed, rejected = ([float(row[column].rstrip("%")) for row in rows] for column in (1, 2))
+    assert missed == sorted(missed)
+    assert rejected == sorted(rejected, reverse=True)
+    assert missed[-1] == 100
+
+
+@pytest.mark.parametrize("name", ["02_stream.py", "04_own_sink.py"])
+def test_examples_run_on_the_synthetic_line_and_a_trained_bundle(name: str, tiny_export, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert output(name, tiny_export.bundle, LINE, folder=tmp_path)
