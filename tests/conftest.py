@@ -171,7 +171,7 @@ def tiny_run(line_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         holdback=0.2,
         augment=AugmentConfig(copies=1),
         teacher=TeacherConfig(width=32, multipliers=(1, 2)),
-        optimiser=OptimiserConfig(steps=20, batch=8),
+        optimiser=OptimiserConfig(steps=20, batch=8, learning_rate=1e-3, warmup_steps=5),
     )
     return train(line_data, tmp_path_factory.mktemp("run") / "run", config).run
 
@@ -183,7 +183,9 @@ def tiny_options() -> "ExportOptions":
     from diffad_export.recipe import ExportOptions
 
     return ExportOptions(
-        distil=DistilConfig(width=16, draws=2, optimiser=OptimiserConfig(steps=30, batch=8)),
+        distil=DistilConfig(
+            width=16, draws=2, optimiser=OptimiserConfig(steps=30, batch=8, learning_rate=1e-3, warmup_steps=5)
+        ),
         score=ScoreConfig(false_reject_rate=0.2),
         max_aupro_drop=0.3,  # so short a training gives no figure worth gating
     )

@@ -74,7 +74,7 @@ class DistilConfig(_Strict):
     teacher_weight: float = Field(default=1.0, ge=0)
     truth_weight: float = Field(default=1.0, ge=0)
     seed: int = Field(default=0, ge=0)
-    optimiser: OptimiserConfig = OptimiserConfig(steps=5000)
+    optimiser: OptimiserConfig = OptimiserConfig(steps=5000, learning_rate=1e-3)
 
 
 class ScoreConfig(_Strict):

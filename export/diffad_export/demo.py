@@ -20,7 +20,7 @@ from diffad_calibration.evaluation.bundle import EvalRequest, evaluate_bundle
 from diffad_calibration.evaluation.contestants import REFERENCES
 from diffad_calibration.report.data import TimingRow
 from diffad_export.checkpoint import read_json, write_json
-from diffad_export.config import AugmentConfig, DistilConfig, OptimiserConfig, ScoreConfig, TrainConfig
+from diffad_export.config import AugmentConfig, DistilConfig, OptimiserConfig, ScoreConfig, TeacherConfig, TrainConfig
 from diffad_export.provenance import processor
 from diffad_export.recipe import ExportOptions, ExportSummary, export
 from diffad_export.teacher_contestant import teacher_contestant, teacher_timing
@@ -105,10 +105,19 @@ def demo(
     )
     say("2/6 Train the diffusion teacher on good parts only")
     limits = OptimiserConfig(batch=s.batch, steps=s.teacher_steps, max_minutes=s.teacher_minutes)
-    config = TrainConfig(size=s.size, seed=seed, augment=AugmentConfig(copies=3), optimiser=limits)
+    config = TrainConfig(
+        size=s.size,
+        seed=seed,
+        holdback=0.25,
+        augment=AugmentConfig(copies=3),
+        teacher=TeacherConfig(width=48),
+        optimiser=limits,
+    )
     train(data, out / "run", config)
     say("3/6 Distil it to one network evaluation, quantise, check, pack")
-    limits = OptimiserConfig(batch=s.batch, steps=s.student_steps, max_minutes=s.student_minutes)
+    limits = OptimiserConfig(
+        batch=s.batch, steps=s.student_steps, max_minutes=s.student_minutes, learning_rate=1e-3
+    )
     options = ExportOptions(
         distil=DistilConfig(seed=seed, draws=2, optimiser=limits),
         score=ScoreConfig(false_reject_rate=0.05),

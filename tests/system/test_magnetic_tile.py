@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         holdback=0.2,
         augment=AugmentConfig(copies=1),
         teacher=TeacherConfig(width=32, multipliers=(1, 2)),
-        optimiser=OptimiserConfig(steps=60, batch=8),
+        optimiser=OptimiserConfig(steps=60, batch=8, learning_rate=1e-3, warmup_steps=20),
     )
     return train(DATA, tmp_path_factory.mktemp("tile") / "run", config).run
 
@@ -42,7 +42,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportSummary:
     options = ExportOptions(
-        distil=DistilConfig(width=24, draws=1, optimiser=OptimiserConfig(steps=150, batch=8)),
+        distil=DistilConfig(
+            width=24, draws=1, optimiser=OptimiserConfig(steps=150, batch=8, learning_rate=1e-3, warmup_steps=20)
+        ),
         score=ScoreConfig(false_reject_rate=0.05),
         max_aupro_drop=0.02,
     )
