@@ -115,9 +115,7 @@ def demo(
     )
     train(data, out / "run", config)
     say("3/6 Distil it to one network evaluation, quantise, check, pack")
-    limits = OptimiserConfig(
-        batch=s.batch, steps=s.student_steps, max_minutes=s.student_minutes, learning_rate=1e-3
-    )
+    limits = OptimiserConfig(batch=s.batch, steps=s.student_steps, max_minutes=s.student_minutes, learning_rate=1e-3)
     options = ExportOptions(
         distil=DistilConfig(seed=seed, draws=2, optimiser=limits),
         score=ScoreConfig(false_reject_rate=0.05),

@@ -58,8 +58,10 @@ def feature_score(kind: FeatureScore, f: Tensor, denoised: Denoised) -> Tensor:
     """
     if kind == "residual":
         return channel_mean((f - denoised.f).square())
-    standardised = (f - denoised.f) * (-0.5 * denoised.f_log_var).exp()
-    return channel_mean(standardised.square()) + channel_mean(denoised.f_log_var)
+    # The log-variance is read once and only here: every further reader of an INT8 head dequantises it anew.
+    log_deviation = 0.5 * denoised.f_log_var
+    standardised = (f - denoised.f) * (-log_deviation).exp()
+    return channel_mean(standardised * standardised + 2 * log_deviation)
 
 
 def channel_mean(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415  what a command needs is imported when it runs, so that --help is quick
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,8 @@ def bench(
 
     size, names = _frame_size(frame_size), [name.strip() for name in variants.split(",")] if variants else None
     bundle = open_bundle(model)
+    # Before torch is loaded: its idle threads would spin on the cores that the next contestant is timed on.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     extra = workstation("teacher_timing", "timing the teacher")(teacher, bundle) if teacher else None
     with Rounds("timing") as rounds:
         report = timing.bench(

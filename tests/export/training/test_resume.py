@@ -1,5 +1,6 @@
 """Twelve steps in one sitting, and six, a checkpoint, and six more by a new trainer: the same run, bit for bit."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,16 +41,16 @@ def student_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
 
 
 class Recorded:
-    """An objective with its losses written down; Ctrl-C comes at step `stop` of this sitting."""
+    """An objective with its losses written down; Ctrl-C comes in the middle of step `stop` of this sitting."""
 
     def __init__(self, objective: Objective, stop: int | None = None) -> None:
         self.objective, self.stop, self.losses = objective, stop, list[float]()
 
     def __call__(self, network: nn.Module, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        if len(self.losses) == self.stop:
-            raise KeyboardInterrupt
         loss, parts = self.objective(network, generator)
         self.losses.append(loss.item())
+        if len(self.losses) == self.stop:
+            signal.raise_signal(signal.SIGINT)
         return loss, parts
 
 
