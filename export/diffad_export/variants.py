@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from diffad_calibration.parity import FrameOutcome
-from diffad_calibration.quantise import Feed, quantise_for_cpu, simplify
+from diffad_calibration.quantise import Feed, check_coverage, int8_coverage, quantise_for_cpu, simplify
 from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import normalise
 from diffad_export.graphs import extractor_graph, reconstructor_graph
@@ -77,6 +77,8 @@ def build_graphs(extractor: Extractor, model: Reconstructor, names: list[str], c
         first = quantise_for_cpu(raw.extractor, _images(calibration))
         # The reconstructor is calibrated on what it will be given: features of the INT8 extractor.
         second = quantise_for_cpu(raw.reconstructor, _features(first, calibration))
+        # Every convolution of the student must run in INT8: one that stayed float would only be slow, and unnoticed.
+        check_coverage(int8_coverage(second), float_convolutions=0)
         made["int8"] = Graphs(first, second)
     return made
 

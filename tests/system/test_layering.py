@@ -147,7 +147,7 @@ assert not BLOCKED & set(sys.modules)
         ("export", "r", "--data", "d", "--out", "m.diffad"),
         ("demo",),
         ("bench", "BUNDLE", "--teacher", "r"),
-        ("eval", "m.diffad", "--data", "d"),
+        ("eval", "BUNDLE", "--data", "d", "--teacher", "r"),
     ],
 )
 def test_what_needs_torch_says_how_to_get_it(arguments: tuple[str, ...], tiny_bundle: Path, tmp_path: Path) -> None:
