@@ -10,7 +10,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,8 @@ def _write_png(path: Path, image: Image, settings: list[int]) -> None:
         temporary.write_bytes(data.tobytes())
         os.replace(temporary, path)  # noqa: PTH105  atomic, and says so
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the parent is a file, this fails too
+            temporary.unlink(missing_ok=True)
         reason = error.strerror or error
         raise ImageError(f"cannot write {path}: {reason}", mend="Check the folder and the free space") from error
 

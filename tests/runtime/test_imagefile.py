@@ -184,3 +184,9 @@ def test_quiet_opencv_is_silent_inside_and_restores_the_level(capfd: pytest.Capt
     with quiet_opencv():
         assert get_level() == 0
     assert get_level() == level
+
+
+def test_a_parent_that_is_a_file_is_an_image_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ImageError, match=r"cannot write .*mask\.png"):
+        write_mask(tmp_path / "file" / "mask.png", np.zeros((4, 4), np.uint8))
