@@ -4,6 +4,7 @@ Knows the contract of the two graphs and the bundle's writer, and how small a se
 """
 
 import os
+import signal
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 TINY_SIZE = 64
 TINY_GRID = 16
+
+# Where the tests are started in the background, Ctrl-C comes ignored, and tests that press it would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _extractor() -> bytes:
