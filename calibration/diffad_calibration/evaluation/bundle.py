@@ -71,7 +71,7 @@ def evaluate_bundle(
                 evaluation,
                 students[0],
                 title=f"Evaluation of {manifest.model_id}",
-                subtitle="Trained on good parts only; nothing was tuned on these test images.",
+                subtitle="Trained, fitted and thresholded on good parts only.",
                 facts=[("Data", dataset.name)],
             )
     finally:

@@ -22,7 +22,7 @@ def show_bundle(bundle: Bundle) -> None:
     if rows := list(parity_rows(bundle.parity())):
         console.print()
         columns = ("variant", "map max", "map mean", "score max", "flips", "frames")
-        console.print(table("Parity with torch, in standard deviations of the map", columns, rows))
+        console.print(table("Differences from torch, in spreads of the map", columns, rows))
     for title, lines in (("Licences", manifest.licences), ("Provenance", list(flat(manifest.provenance)))):
         if lines:
             console.print()

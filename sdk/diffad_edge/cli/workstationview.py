@@ -43,7 +43,7 @@ def show_export(summary: Any, *, json: bool) -> None:
         for name, record in parity["variants"].items()
     ]
     columns = ("variant", "MB", "map mean diff", "score max diff", "decision flips", "AUPRO@0.3 pasted")
-    console.print(table("Against torch, differences in standard deviations of the map", columns, rows))
+    console.print(table("Differences from torch, in spreads of the map", columns, rows))
     console.print(
         f"torch itself: AUPRO@0.3 {parity['aupro_30_on_pasted_defects']:.4f} on good images with pasted defects"
     )
