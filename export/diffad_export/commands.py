@@ -4,17 +4,19 @@ Imported lazily by the sdk, so that `--help` needs no torch. Prints nothing.
 """
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from diffad_export.config import PRESETS, DistilConfig, OptimiserConfig, ScoreConfig, TrainConfig
+from diffad_export.ablation import ablate
+from diffad_export.config import PRESETS, DistilConfig, OptimiserConfig, ThresholdConfig, TrainConfig
 from diffad_export.demo import demo
 from diffad_export.recipe import ExportOptions, ExportSummary, export
-from diffad_export.teacher_contestant import teacher_contestant, teacher_timing
-from diffad_export.train import TrainSummary, train
+from diffad_export.teacher_contestant import run_lineup, teacher_contestant, teacher_timing
+from diffad_export.train import TrainPaths, TrainSummary, train
 from diffad_runtime.errors import InputError
 
-__all__ = ["demo", "export_run", "teacher_contestant", "teacher_timing", "train_teacher"]
+__all__ = ["ablate", "demo", "export_run", "run_lineup", "teacher_contestant", "teacher_timing", "train_teacher"]
 
 
 def train_teacher(
@@ -22,8 +24,8 @@ def train_teacher(
     data: Path,
     out: Path,
     preset: str,
-    backbone: str,
-    size: int,
+    backbone: str | None,
+    size: int | None,
     max_minutes: float | None,
     resume: bool,
     seed: int,
@@ -31,6 +33,12 @@ def train_teacher(
     same_size: bool,
     device: str,
     learning_rate: float | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    rotation: float | None = None,
+    flips: bool = False,
+    conditional: bool = True,
+    init_weights: Path | None = None,
     bf16: str = "auto",
 ) -> TrainSummary:
     """`diffad-edge train`.
@@ -41,17 +49,21 @@ def train_teacher(
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}", mend=f"Choose from: {', '.join(PRESETS)}")
     base = PRESETS[preset]
-    optimiser = base.optimiser.model_dump() | {"max_minutes": max_minutes}
-    if learning_rate is not None:
-        optimiser["learning_rate"] = learning_rate
+    limits = {"max_minutes": max_minutes, "learning_rate": learning_rate, "batch": batch, "steps": steps}
     try:
         config = TrainConfig.model_validate(
             base.model_dump()
-            | {"size": size, "backbone": backbone, "seed": seed}
-            | {"optimiser": optimiser, "teacher": base.teacher.model_dump() | {"bf16": bf16}}
+            | _given({"size": size, "backbone": backbone, "seed": seed})
+            | {
+                "optimiser": base.optimiser.model_dump() | _given(limits),
+                "teacher": base.teacher.model_dump() | {"bf16": bf16, "conditional": conditional},
+                "augment": base.augment.model_dump() | _given({"rotation_degrees": rotation, "flips": flips or None}),
+            }
         )
     except ValidationError as error:
         raise _wrong_option(error) from None
+    if init_weights is not None and config.teacher.network != "paper":
+        raise InputError("--init-weights takes a checkpoint of the paper's network", mend="Add --preset paper")
     return train(
         data,
         out,
@@ -59,7 +71,7 @@ def train_teacher(
         resume=resume,
         device=device,
         same_size=same_size,
-        backbone_weights=backbone_weights,
+        paths=TrainPaths(backbone_weights, init_weights),
     )
 
 
@@ -76,6 +88,7 @@ def export_run(
     false_reject_rate: float,
     seed: int,
     device: str,
+    category: str | None = None,
 ) -> ExportSummary:
     """`diffad-edge export`.
 
@@ -89,7 +102,8 @@ def export_run(
         optimiser = OptimiserConfig.model_validate(default.optimiser.model_dump() | {"max_minutes": max_minutes})
         options = ExportOptions(
             distil=DistilConfig(width=width, seed=seed, optimiser=optimiser),
-            score=ScoreConfig(false_reject_rate=false_reject_rate),
+            thresholds=ThresholdConfig(false_reject_rate=false_reject_rate),
+            category=category,
             precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),
             max_aupro_drop=max_aupro_drop,
             device=device,
@@ -97,6 +111,11 @@ def export_run(
     except ValidationError as error:
         raise _wrong_option(error) from None
     return export(run, data, out, options)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Without those that were left to the preset."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _wrong_option(error: ValidationError) -> InputError:

@@ -3,9 +3,10 @@
 Knows names, types and limits. Does not read files or command lines.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import Self
 
 from diffad_export.score import FeatureScore
 
@@ -14,13 +15,30 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class FeatureConfig(_Strict):
+    """Which features are predicted: strides of the backbone, and the grid that they are brought to.
+
+    The paper's ablation (its Table 2): grids of S/16, S/8, S/4, and fewer strides.
+    """
+
+    strides: tuple[Literal[2, 4, 8, 16], ...] = Field(default=(2, 4, 8, 16), min_length=1)
+    grid_stride: Literal[4, 8, 16] = Field(default=4, description="a grid of S / grid_stride cells a side")
+
+    @field_validator("strides")
+    @classmethod
+    def _in_order(cls, strides: tuple[int, ...]) -> tuple[int, ...]:
+        if list(strides) != sorted(set(strides)):
+            raise ValueError("strides must grow, each named once")
+        return strides
+
+
 class AugmentConfig(_Strict):
     """Seeded copies of each training image, made once, so that their features can be cached.
 
-    `copies` is an upper limit; fewer are made where the feature cache would pass `cache_gb`.
+    As many copies are made as `samples` asks for, fewer where the feature cache would pass `cache_gb`.
     """
 
-    copies: int = Field(default=7, ge=0, le=63)
+    samples: int = Field(default=1280, ge=1, description="training images with copies, in all")
     rotation_degrees: float = Field(default=5.0, ge=0, le=180)
     brightness: float = Field(default=0.0, ge=0, le=0.5, description="relative gain, uniform in +-")
     flips: bool = False
@@ -42,15 +60,48 @@ class OptimiserConfig(_Strict):
 
 
 class TeacherConfig(_Strict):
-    """Network and objective of the teacher (METHOD: Lu et al., ICCV 2023, section 3)."""
+    """Network and objective of the teacher (METHOD: Lu et al., ICCV 2023, section 3).
 
-    width: int = Field(default=64, ge=16, multiple_of=16)
-    multipliers: tuple[int, ...] = (1, 2, 3, 3)
-    blocks: int = Field(default=1, ge=1)
+    `network` "compact" works on blocks of 4 x 4 pixels, with `widths` channels from the grid of S / 4 downwards.
+    "paper" is the 256 x 256 UNet of guided diffusion: `widths` are those of its levels from the full picture downwards.
+    """
+
+    network: Literal["compact", "paper"] = "compact"
+    widths: tuple[int, ...] = Field(default=(48, 96, 192, 256), min_length=1)
+    blocks: int = Field(default=1, ge=1, description="residual blocks a level")
     prediction: Literal["x0", "eps"] = "eps"
+    conditional: bool = Field(default=True, description="told the category, where there are several")
+    drop_label: float = Field(default=0.1, ge=0, le=1, description="share of images whose category is not said")
     max_timestep: int = Field(default=450, ge=1, le=1000, description="levels above are never scored: not trained")
-    chain_steps: tuple[int, ...] = (5, 50, 100)
+    checkpointing: bool = Field(default=False, description="compute activations anew in the backward pass")
     bf16: Literal["auto", "on", "off"] = "auto"
+
+    @model_validator(mode="after")
+    def _paper_predicts_noise(self) -> Self:
+        if self.network == "paper" and self.prediction != "eps":
+            raise ValueError("the paper's network predicts eps")
+        return self
+
+
+class ScoreConfig(_Strict):
+    """How the teacher's answers become a map. `alpha` None: chosen on good images with pasted defects.
+
+    The paper's own: residual, levels 5, 50, 100, alpha 0.5, no smoothing, 64 pixels.
+    """
+
+    chain_steps: tuple[Annotated[int, Field(ge=1, le=249)], ...] = Field(
+        default=(5, 50, 100), min_length=1, description="levels, as steps of the 250-step chain; 50 is t = 201"
+    )
+    draws: int = Field(default=1, ge=1, le=64, description="noise draws per level, in antithetic pairs")
+    feature_score: FeatureScore = "whitened"
+    variance_floor: float = Field(
+        default=0.2, ge=0, description="noise that each standardised feature is taken to be seen with, as a variance"
+    )
+    per_location: bool = Field(default=False, description="statistics of normal images at each location")
+    weights: Literal["equal", "fitted"] = Field(default="equal", description="of strides, levels and terms")
+    alpha: float | None = Field(default=0.0, ge=0, le=1, description="weight of the pixel KL")
+    smoothing: float = Field(default=1 / 64, ge=0, le=0.25, description="Gaussian sigma as a share of the input side")
+    top_pixels: int = Field(default=64, ge=1, description="image score: mean of so many largest values; 1 = maximum")
 
 
 class TrainConfig(_Strict):
@@ -60,9 +111,11 @@ class TrainConfig(_Strict):
     backbone: str = "efficientnet_lite0"
     seed: int = Field(default=0, ge=0)
     holdback: float = Field(default=0.2, gt=0, lt=0.9, description="share of good images kept for calibration")
+    features: FeatureConfig = FeatureConfig()
     augment: AugmentConfig = AugmentConfig()
     teacher: TeacherConfig = TeacherConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    score: ScoreConfig = ScoreConfig()
 
 
 class DistilConfig(_Strict):
@@ -77,15 +130,29 @@ class DistilConfig(_Strict):
     optimiser: OptimiserConfig = OptimiserConfig(steps=5000, learning_rate=1e-3)
 
 
-class ScoreConfig(_Strict):
-    """How maps become scores and thresholds. `alpha` None: chosen on good images with pasted defects."""
+class ThresholdConfig(_Strict):
+    """What the thresholds may cost, as shares of good parts and of good pixels."""
 
-    feature_score: FeatureScore = "likelihood"
-    alpha: float | None = Field(default=None, ge=0, le=1)
-    smoothing: float = Field(default=1 / 64, ge=0, description="Gaussian sigma as a share of the input side")
-    top_pixels: int = Field(default=64, ge=1)
     false_reject_rate: float = Field(default=0.01, gt=0, lt=1)
     pixel_rate: float = Field(default=0.001, gt=0, lt=1)
 
 
-PRESETS: dict[str, TrainConfig] = {"compact": TrainConfig()}
+PAPER_SCORE = ScoreConfig(feature_score="residual", alpha=0.5, smoothing=0)
+
+PRESETS: dict[str, TrainConfig] = {
+    "compact": TrainConfig(),
+    "paper": TrainConfig(
+        backbone="efficientnet_b4",
+        teacher=TeacherConfig(
+            network="paper",
+            widths=(256, 256, 512, 512, 1024, 1024),
+            blocks=2,
+            max_timestep=1000,
+            checkpointing=True,
+        ),
+        optimiser=OptimiserConfig(
+            learning_rate=1e-4, anneal="linear", warmup_steps=0, weight_decay=0, batch=2, steps=10_000
+        ),
+        score=PAPER_SCORE,
+    ),
+}

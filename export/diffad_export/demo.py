@@ -15,12 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffad_calibration.evaluation import BundleContestant, Evaluation, publish
-from diffad_calibration.evaluation.bundle import EvalRequest, evaluate_bundle
-from diffad_calibration.evaluation.contestants import REFERENCES
+from diffad_calibration.evaluation import (
+    REFERENCES,
+    EvalRequest,
+    Evaluation,
+    bundle_facts,
+    evaluate_bundle,
+    publish,
+)
 from diffad_calibration.report.data import TimingRow
 from diffad_export.checkpoint import read_json, write_json
-from diffad_export.config import AugmentConfig, DistilConfig, OptimiserConfig, ScoreConfig, TeacherConfig, TrainConfig
+from diffad_export.config import (
+    AugmentConfig,
+    DistilConfig,
+    OptimiserConfig,
+    TeacherConfig,
+    ThresholdConfig,
+    TrainConfig,
+)
 from diffad_export.provenance import processor
 from diffad_export.recipe import ExportOptions, ExportSummary, export
 from diffad_export.teacher_contestant import teacher_contestant, teacher_timing
@@ -109,8 +121,8 @@ def demo(
         size=s.size,
         seed=seed,
         holdback=0.25,
-        augment=AugmentConfig(copies=3),
-        teacher=TeacherConfig(width=48),
+        augment=AugmentConfig(samples=480),
+        teacher=TeacherConfig(),
         optimiser=limits,
     )
     train(data, out / "run", config)
@@ -118,7 +130,7 @@ def demo(
     limits = OptimiserConfig(batch=s.batch, steps=s.student_steps, max_minutes=s.student_minutes, learning_rate=1e-3)
     options = ExportOptions(
         distil=DistilConfig(seed=seed, draws=2, optimiser=limits),
-        score=ScoreConfig(false_reject_rate=0.05),
+        thresholds=ThresholdConfig(false_reject_rate=0.05),
         max_aupro_drop=s.max_aupro_drop,
     )
     exported = export(out / "run", data, out / "model.diffad", options)
@@ -126,22 +138,25 @@ def demo(
     stream = _stream(out, s, seed)
     say("5/6 Evaluate against the teacher, PaDiM and PatchCore")
     bundle = open_bundle(out / "model.diffad")
-    request = EvalRequest(data=out / "line", references=REFERENCES)
+    request = EvalRequest(data=out / "line", references=REFERENCES, pictures=True)
     evaluation = evaluate_bundle(bundle, request, [teacher_contestant(out / "run", bundle)]).evaluation
     say("6/6 Time every variant in one interleaved run, write the report")
     timing = bench(bundle, frames=s.bench_rounds, frame_size=None, extra=teacher_timing(out / "run", bundle))
-    shown = BundleContestant(bundle, bundle.manifest.default_variant)
     report = publish(
         out / "report",
         evaluation,
-        shown,
         title="diffad-edge demo: machined plates on a synthetic line",
         subtitle="Trained on good parts only, a few minutes on a CPU. The defects were never seen in training.",
-        facts=[("Processor", processor()), ("Command", "diffad-edge demo"), *_rates(stream)],
+        facts=[
+            *bundle_facts(bundle),
+            ("Data", "the built-in synthetic line"),
+            ("Processor", processor()),
+            ("Command", "diffad-edge demo"),
+            *_rates(stream),
+        ],
         timings=timing_rows(timing),
         warnings=exported.warnings,
     )
-    shown.close()
     return DemoSummary(out, out / "model.diffad", report, exported, stream, evaluation, timing)
 
 

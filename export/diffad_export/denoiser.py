@@ -1,7 +1,8 @@
-"""The one signature that teacher, student and exported graph wear: `denoised = model(x_t, t)`.
+"""The one signature that teacher, student and exported graph wear: `denoised = model(x_t, t, label)`.
 
 Pixels are carried in blocks: (B, 48, G, G) with G = S / 4 holds the same numbers as (B, 3, S, S) (pixel-unshuffle by
-4, channel = colour * 16 + row * 4 + column). The networks work on that grid; features and scores live on it.
+4, channel = colour * 16 + row * 4 + column). The compact networks work on that grid, and scores live on it;
+features may lie on a coarser one.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ PIXELS = 3 * BLOCK * BLOCK
 
 @dataclass(frozen=True, slots=True)
 class Denoised:
-    """What a denoiser makes of a noised image. G = S / 4, C = feature channels.
+    """What a denoiser makes of a noised image. G = S / 4, g = side of the feature grid, C = feature channels.
 
     Attributes:
         x0: (B, 48, G, G), E[x0 | x_t] in blocks.
         v: (B, 48, G, G), variance interpolation of the reverse step in about [-1, 1].
-        f: (B, C, G, G), E[features | x_t], standardised per channel.
-        f_log_var: (B, C, G, G), log-variance of the standardised features given x_t.
+        f: (B, C, g, g), E[features | x_t], standardised per channel.
+        f_log_var: (B, C, g, g), log-variance of the standardised features given x_t.
     """
 
     x0: Tensor
@@ -32,13 +33,17 @@ class Denoised:
 
 
 class Denoiser(nn.Module):
-    """Base class for typing: forward(x_t (B, 3, S, S), t (B,) int64) -> Denoised."""
+    """Base class for typing: forward(x_t (B, 3, S, S), t (B,) int64, label (B,) int64 or None) -> Denoised.
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Denoised:
+    `label` is the category's number where one network serves several; None, or -1 for an image, is "not said".
+    A network without categories takes no notice of it.
+    """
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
         raise NotImplementedError(type(self).__name__)
 
-    def __call__(self, x_t: Tensor, t: Tensor) -> Denoised:
-        out: Denoised = super().__call__(x_t, t)
+    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
+        out: Denoised = super().__call__(x_t, t, label)
         return out
 
 
@@ -63,3 +68,9 @@ class ToBlocks(nn.Module):
 def from_blocks(blocks: Tensor) -> Tensor:
     """(B, 48, G, G) -> (B, 3, S, S); undoes `to_blocks`."""
     return F.pixel_shuffle(blocks, BLOCK)
+
+
+def x0_from_eps(x_t: Tensor, eps: Tensor, abar_t: Tensor) -> Tensor:
+    """The clean image that a predicted noise stands for; DDPM equation 15. x_t, eps (B, C, H, W), abar_t (B,)."""
+    a = abar_t.view(-1, 1, 1, 1)
+    return (x_t - (1 - a).sqrt() * eps) / a.sqrt()

@@ -9,11 +9,12 @@ import torch
 
 from diffad_export.checkpoint import load_tensors, save_tensors, write_json
 from diffad_export.config import DistilConfig
+from diffad_export.distributed import join_world
 from diffad_export.feature_cache import FeatureCache
 from diffad_export.networks.student import Student
 from diffad_export.reconstructor import levels_of
 from diffad_export.runfolder import Run
-from diffad_export.training.student import fit_student
+from diffad_export.training.student import fit_student, refuse_cpu_processes
 from diffad_export.training.targets import teacher_targets
 
 
@@ -35,20 +36,24 @@ def distil(run: Run, cache: FeatureCache, config: DistilConfig, device: torch.de
     weights = folder / "student.safetensors"
     if weights.exists():
         tensors, facts = load_tensors(weights)
-        student = Student(cache.features.shape[1], config.width)
+        student = Student(cache.features.shape[1], config.width, cache.grid_stride)
         student.load_state_dict(tensors)
         return Distilled(student.eval(), folder, facts)
+    world = join_world(device)
+    refuse_cpu_processes(world)  # before the teacher's answers are made
     folder.mkdir(exist_ok=True)
-    write_json(folder / "config.json", config.model_dump(mode="json"))
+    if world.is_main:
+        write_json(folder / "config.json", config.model_dump(mode="json"))
     (level,) = levels_of((config.chain_step,))
     targets = None
     if config.teacher_weight > 0:
         targets = teacher_targets(
-            run.cache_folder, run.teacher(), cache, level, draws=config.draws, seed=config.seed, device=device
+            run.cache_folder, run.teacher(), cache, level, draws=config.draws, seed=config.seed, world=world
         )
-    student, outcome = fit_student(config, cache, targets, level, folder, device, resume=True)
+    student, outcome = fit_student(config, cache, targets, level, folder, world, resume=True)
     facts = {"steps": outcome.step, "seconds": outcome.seconds, "loss": outcome.losses[-1][1]}
-    save_tensors(weights, dict(student.state_dict()), facts)
+    if world.is_main:
+        save_tensors(weights, dict(student.state_dict()), facts)
     return Distilled(student, folder, facts)
 
 

@@ -1,63 +1,64 @@
-"""What is set on good images once a denoiser is trained: frozen normal statistics and the fusion weight.
+"""What is set on good images once a denoiser is trained: correlation, statistics, weights, fusion weight, thresholds.
 
-Statistics: mean and deviation of each score over all pixels of held-back good images. Fusion weight: the one with the
-best AUPRO on the same images with pasted synthetic defects. No real defect is ever seen here.
+The order of the steps. Good images that training did not see, and the same images with pasted synthetic defects. No
+real defect is ever seen here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from diffad_calibration.metrics import evaluate_maps
 from diffad_export.backbone import Extractor
-from diffad_export.backbone.extractor import normalise
-from diffad_export.progress import track
+from diffad_export.config import ScoreConfig
+from diffad_export.pasted import PastedSet
 from diffad_export.reconstructor import Reconstructor
-from diffad_export.score import NormalStatistics, fuse
+from diffad_export.score import TERMS, FittedScore
+from diffad_export.statistics import inputs, normal_statistics, whitening_of
+from diffad_export.weights import fit_weights
 from diffad_runtime.result import FloatMap, Image
-from diffad_runtime.synthetic.pasted import paste_defect
 
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class PastedSet:
-    """Good images, and the same images with one synthetic defect each.
+class Fit:
+    """A fitted score, and AUPRO@0.3 on pasted defects by fusion weight; empty where the weight was given."""
 
-    Attributes:
-        images: uint8 (N, S, S, 3); masks: uint8 (N, S, S), 0/255, all zero for good ones; labels: int (N,), 1 = defect.
+    score: FittedScore
+    alphas: dict[float, float]
+
+
+def fit_score(
+    model: Reconstructor, extractor: Extractor, held: Image, pasted: PastedSet, config: ScoreConfig, *, more: Image
+) -> Fit:
+    """Set everything that `config` asks for; `model` then carries it.
+
+    Args:
+        model: a reconstructor, fitted or not.
+        held: good images that training did not see, uint8 (N, S, S, 3).
+        pasted: the same with synthetic defects.
+        more: good images of the training, without copies: the correlation needs many, and a network that is trained for
+            minutes errs on them as on others.
     """
-
-    images: Image
-    masks: Image
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]]
-
-
-def paste_set(good: Image, *, seed: int, most: int = 64) -> PastedSet:
-    """Take at most `most` good images (N, S, S, 3), add a pasted twin to each."""
-    chosen = good[:most]
-    pasted = [paste_defect(image, np.random.default_rng([seed, i])) for i, image in enumerate(chosen)]
-    images = np.concatenate([chosen, np.stack([p[0] for p in pasted])])
-    masks = np.concatenate([np.zeros(chosen.shape[:3], np.uint8), np.stack([p[1] for p in pasted])])
-    return PastedSet(images, masks, np.repeat(np.array([0, 1], np.int64), len(chosen)))
-
-
-@torch.no_grad()
-def normal_statistics(model: Reconstructor, extractor: Extractor, good: Image) -> NormalStatistics:
-    """Mean and standard deviation of both raw scores, per level, over the pixels of good images (N, S, S, 3)."""
-    pixels, features = [], []
-    for x, f in _inputs(extractor, good, "Normal statistics"):
-        p, q = model.raw_scores(x, f)
-        pixels.append(p)
-        features.append(q)
-    p, q = torch.cat(pixels), torch.cat(features)
-    dims = (0, 2, 3)
-    return NormalStatistics(
-        *(tuple(float(v) for v in values) for values in (p.mean(dims), p.std(dims), q.mean(dims), q.std(dims)))
+    channels, levels = sum(extractor.channels), len(model.levels)
+    neutral = FittedScore.neutral(
+        config.feature_score, levels, channels, alpha=config.alpha or 0.0, floor=config.variance_floor
     )
+    model.refit(neutral)
+    if "whitened" in TERMS[config.feature_score]:
+        both = torch.cat([torch.from_numpy(held[:32]), torch.from_numpy(more[: max(32, 64 - len(held))])]).numpy()
+        model.refit(replace(model.fitted, whitening=whitening_of(model, extractor, both)))
+    model.refit(normal_statistics(model, extractor, held, per_location=config.per_location))
+    if config.weights == "fitted":
+        model.refit(fit_weights(model, extractor, pasted))
+        # Other channel weights, another score: its mean and deviation are measured anew.
+        model.refit(normal_statistics(model, extractor, held, per_location=config.per_location))
+    if config.alpha is not None:
+        return Fit(model.fitted, {})
+    alpha, table = choose_alpha(model, extractor, pasted)
+    model.refit(replace(model.fitted, alpha=alpha))
+    return Fit(model.fitted, table)
 
 
 @torch.no_grad()
@@ -66,23 +67,13 @@ def choose_alpha(model: Reconstructor, extractor: Extractor, pasted: PastedSet) 
 
     `model` must already hold its normal statistics.
     """
-    pixels, features = [], []
-    for x, f in _inputs(extractor, pasted.images, "Fusion weight"):
-        _, pixel, feature = model(x, f)
-        pixels.append(pixel)
-        features.append(feature)
-    p, q = torch.cat(pixels), torch.cat(features)
-    table = {}
+    raw = [model.raw_scores(x, f) for x, f in inputs(extractor, pasted.images, "Fusion weight")]
+    pixels, features = torch.cat([p for p, _ in raw]), torch.cat([q for _, q in raw])
+    before, table = model.fitted, {}
     for alpha in ALPHAS:
-        maps: FloatMap = model.to_map(fuse(p, q, alpha)).numpy()
+        model.refit(replace(before, alpha=alpha))
+        maps: FloatMap = model.fuse(pixels, features)[0].numpy()
         scores = maps.reshape(len(maps), -1).max(1)
         table[alpha] = float(evaluate_maps(maps, pasted.masks, scores, pasted.labels).aupro_30 or 0.0)
+    model.refit(before)
     return max(table, key=lambda a: (round(table[a], 4), -a)), table
-
-
-def _inputs(extractor: Extractor, images: Image, what: str) -> list[tuple[Tensor, Tensor]]:
-    out = []
-    for start in track(range(0, len(images), BATCH), what):
-        x = normalise(torch.from_numpy(images[start : start + BATCH]))
-        out.append((x, extractor.features(x)))
-    return out

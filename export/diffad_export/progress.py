@@ -1,4 +1,7 @@
-"""Progress on the terminal for work that takes more than a moment. One look for all of it; silent when asked."""
+"""Progress on the terminal for work that takes more than a moment. One look for all of it; silent when asked.
+
+Of several processes only the main one shows any.
+"""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,6 +9,8 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from diffad_export.distributed import is_main
 
 T = TypeVar("T")
 
@@ -23,7 +28,7 @@ def bar(*, note: bool = False) -> Progress:
     if note:
         columns.append(TextColumn("{task.fields[note]}"))
     console = Console(stderr=True)
-    quiet = bool(os.environ.get("DIFFAD_QUIET")) or not console.is_terminal
+    quiet = bool(os.environ.get("DIFFAD_QUIET")) or not console.is_terminal or not is_main()
     return Progress(*columns, console=console, disable=quiet, transient=False)
 
 

@@ -4,7 +4,7 @@ The order of the steps is the recipe; each step has a file of its own.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from diffad_calibration.dataset import open_dataset
-from diffad_calibration.loading import load_images
+from diffad_calibration.dataset import open_datasets
 from diffad_calibration.thresholds import set_thresholds
-from diffad_export.backbone.extractor import STRIDES
-from diffad_export.config import DistilConfig, ScoreConfig
+from diffad_export.config import DistilConfig, ScoreConfig, ThresholdConfig
 from diffad_export.device import pick_device
-from diffad_export.distil import distil
-from diffad_export.fitting import PastedSet, choose_alpha, normal_statistics, paste_set
+from diffad_export.distil import Distilled, distil
+from diffad_export.distributed import is_alone
+from diffad_export.fitting import Fit, fit_score
 from diffad_export.gates import Golden, certify, pick_golden
+from diffad_export.maps import torch_maps
+from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.provenance import package_versions, processor
 from diffad_export.reconstructor import Reconstructor, fixed_noise, levels_of
 from diffad_export.runfolder import NOISE_SEED, Run, open_run
-from diffad_export.variants import FORMS, Graphs, build_graphs, engine_maps, known, outcomes, torch_maps
+from diffad_export.score import FittedScore
+from diffad_export.split import Split
+from diffad_export.variants import FORMS, Graphs, build_graphs, engine_maps, known, outcomes
 from diffad_runtime.bundle import describe_members, open_bundle, write_bundle
-from diffad_runtime.errors import BundleError
+from diffad_runtime.errors import BundleError, DataError, InputError
 from diffad_runtime.manifest import Backbone, ImageScore, Manifest, Reconstruction, Thresholds
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
@@ -36,10 +39,17 @@ CALIBRATION_IMAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What `export` is asked for."""
+    """What `export` is asked for.
+
+    Attributes:
+        score: the run's own where None.
+        category: which one of a run that knows several; None where the data hold only one.
+    """
 
     distil: DistilConfig = field(default_factory=DistilConfig)
-    score: ScoreConfig = field(default_factory=ScoreConfig)
+    score: ScoreConfig | None = None
+    thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
+    category: str | None = None
     precisions: tuple[str, ...] = ("fp32", "int8")
     max_aupro_drop: float = 0.005
     device: str = "auto"
@@ -71,34 +81,36 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
         GateError: a variant is not close enough to torch; nothing is written under `out`.
     """
     names, device = known(list(options.precisions)), pick_device(options.device)
+    if not is_alone():
+        raise InputError("export works in one process", mend="Start it without torchrun")
     run = open_run(run_folder)
-    dataset = open_dataset(data)
-    split = run.split(load_images(dataset.train_good, run.config.size))
-    extractor, score, config = run.extractor(), options.score, run.config
-    cache = run.feature_cache(split, extractor)
-    student = distil(run, cache, options.distil, device)
+    split = _category(run, data, options.category)
+    extractor, score, config = run.extractor(), options.score or run.config.score, run.config
+    # Standardised as the teacher was trained: over all categories, where it serves several.
+    cache = run.feature_cache([split], extractor)
+    labels = np.full(len(cache), run.label(split.name) or 0)
+    student = distil(run, replace(cache, norm=run.norm(), labels=labels), options.distil, device)
 
+    levels = levels_of((options.distil.chain_step,))
     model = Reconstructor(
         student.student.fold(),
         run.norm(),
-        levels_of((options.distil.chain_step,)),
+        levels,
         fixed_noise(1, config.size, NOISE_SEED),
-        kind=score.feature_score,
+        FittedScore.neutral(score.feature_score, 1, sum(extractor.channels)),
         sigma=score.smoothing * config.size,
+        grid_stride=config.features.grid_stride,
     ).eval()
     pasted = paste_set(split.held, seed=config.seed)
-    model.statistics = normal_statistics(model, extractor, split.held)
-    model.alpha, alphas = choose_alpha(model, extractor, pasted)
-    if score.alpha is not None:
-        model.alpha = score.alpha
+    fit = fit_score(model, extractor, split.held, pasted, score, more=split.train)
 
     how = ImageScore(pixels=min(score.top_pixels, config.size**2))
     held_maps = torch_maps(extractor, model, split.held)
     thresholds, warning = set_thresholds(
         [image_score(one, how) for one in held_maps],
         held_maps,
-        false_reject_rate=score.false_reject_rate,
-        pixel_rate=score.pixel_rate,
+        false_reject_rate=options.thresholds.false_reject_rate,
+        pixel_rate=options.thresholds.pixel_rate,
     )
 
     graphs = build_graphs(extractor, model, names, split.train[:CALIBRATION_IMAGES])
@@ -109,15 +121,15 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
 
     members = _members(graphs, parity, pasted, golden)
     manifest = Manifest(
-        model_id=f"{dataset.name}-{config.size}",
-        version=_next_version(out, f"{dataset.name}-{config.size}"),
+        model_id=f"{split.name}-{config.size}",
+        version=_next_version(out, f"{split.name}-{config.size}"),
         created=datetime.now(timezone.utc).replace(microsecond=0),
         input_size=config.size,
-        grid=config.size // 4,
+        grid=config.size // config.features.grid_stride,
         backbone=Backbone(
             name=extractor.facts.name,
-            strides=list(STRIDES),
-            channels=list(extractor.facts.channels),
+            strides=list(extractor.strides),
+            channels=list(extractor.channels),
             licence=extractor.facts.licence,
         ),
         reconstruction=Reconstruction(
@@ -132,7 +144,7 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
         variants={name: FORMS[name] for name in names},
         default_variant=names[-1],
         members=describe_members(members),
-        provenance=_provenance(run, options, student.facts, model, alphas),
+        provenance=_provenance(run, options, score, student, fit),
         licences=[extractor.facts.licence],
     )
     write_bundle(out, manifest, members)
@@ -183,17 +195,35 @@ def _next_version(out: Path, model_id: str) -> int:
     return before.version + 1 if before.model_id == model_id else 1
 
 
-def _provenance(
-    run: Run, options: ExportOptions, student: dict[str, Any], model: Reconstructor, alphas: dict[float, float]
-) -> dict[str, Any]:
+def _provenance(run: Run, options: ExportOptions, score: ScoreConfig, student: Distilled, fit: Fit) -> dict[str, Any]:
+    fitted = fit.score
     return {
         "train": run.config.model_dump(mode="json"),
         "distil": options.distil.model_dump(mode="json"),
-        "score": options.score.model_dump(mode="json"),
-        "student": student,
-        "normal_statistics": {k: list(v) for k, v in asdict(model.statistics).items()},
-        "aupro_on_pasted_defects_by_alpha": {str(k): v for k, v in alphas.items()},
-        "data": {k: run.facts[k] for k in ("dataset", "data_digest", "good_images")},
+        "score": score.model_dump(mode="json"),
+        "student": student.facts,
+        "level_and_term_weights": fitted.feature_weight.tolist(),
+        "aupro_on_pasted_defects_by_alpha": {str(k): v for k, v in fit.alphas.items()},
+        "data": {"categories": run.facts["categories"], "exported": options.category},
         "versions": package_versions(),
         "processor": processor(),
     }
+
+
+def _category(run: Run, data: Path, wanted: str | None) -> Split:
+    """The one category that a bundle is made for.
+
+    Raises:
+        DataError: none is named where the data hold several, or the one that is named is not there.
+    """
+    datasets = open_datasets(data)
+    names = [dataset.name for dataset in datasets]
+    if wanted is None and len(datasets) > 1:
+        raise DataError(
+            f"{data} holds the categories {', '.join(names)}, a bundle is made for one",
+            mend=f"Name it, as in --category {names[0]}",
+        )
+    chosen = [dataset for dataset in datasets if wanted is None or dataset.name == wanted]
+    if not chosen:
+        raise DataError(f"no category {wanted!r} in {data}, there is {', '.join(names)}", mend="Choose one of these")
+    return run.split(chosen[0])

@@ -10,17 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffad_export.denoiser import BLOCK, Denoiser, ToBlocks
+from diffad_export.denoiser import BLOCK, Denoised, Denoiser, ToBlocks
 from diffad_export.diffusion.posterior import Level, level_at
 from diffad_export.diffusion.schedule import linear_schedule, respace
 from diffad_export.resampling import Resample
-from diffad_export.score import (
-    FeatureScore,
-    NormalStatistics,
-    feature_score,
-    fuse,
-    pixel_score,
-)
+from diffad_export.score import FittedScore, feature_terms, fuse, pixel_score
 
 CHAIN = 250  # the paper's respaced chain
 
@@ -39,9 +33,14 @@ def levels_of(chain_steps: tuple[int, ...]) -> tuple[Level, ...]:
     return tuple(level_at(chain, step) for step in chain_steps)
 
 
-def fixed_noise(levels: int, size: int, seed: int) -> Tensor:
-    """(levels, 3, size, size) standard normal, from its own generator."""
-    return torch.randn(levels, 3, size, size, generator=torch.Generator().manual_seed(seed))
+def fixed_noise(levels: int, size: int, seed: int, draws: int = 1) -> Tensor:
+    """(levels, draws, 3, size, size) standard normal, from its own generator; every second draw mirrors the one before.
+
+    Antithetic pairs: what is odd in the noise cancels in their mean.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    own = torch.randn(levels, (draws + 1) // 2, 3, size, size, generator=generator)
+    return torch.stack([own, -own], 2).flatten(1, 2)[:, :draws].contiguous()
 
 
 class Reconstructor(nn.Module):
@@ -50,12 +49,12 @@ class Reconstructor(nn.Module):
     Args:
         denoiser: teacher or student.
         norm: standardisation of the features.
-        levels: noise levels to visit; one network evaluation each.
-        noise: (K, 3, S, S), one draw per level.
-        kind: which feature score.
-        alpha: weight of the pixel score.
-        sigma: Gaussian smoothing in input pixels; 0 for none.
-        statistics: frozen normal statistics; neutral until measured.
+        levels: noise levels to visit; one network evaluation each and for each draw.
+        noise: (K, 3, S, S), one draw per level, or (K, D, 3, S, S).
+        fitted: what was set on normal images.
+        sigma: Gaussian smoothing of the fused map in input pixels; 0 for none.
+        label: number of the category that the denoiser is told; None: it is not told.
+        grid_stride: features lie on a grid of S / grid_stride cells a side.
     """
 
     def __init__(
@@ -64,51 +63,104 @@ class Reconstructor(nn.Module):
         norm: FeatureNorm,
         levels: tuple[Level, ...],
         noise: Tensor,
+        fitted: FittedScore,
         *,
-        kind: FeatureScore = "likelihood",
-        alpha: float = 0.5,
         sigma: float = 0.0,
-        statistics: NormalStatistics | None = None,
+        label: int | None = None,
+        grid_stride: int = BLOCK,
     ) -> None:
         super().__init__()
-        self.denoiser, self.levels, self.kind, self.alpha = denoiser, levels, kind, alpha
-        self.statistics = statistics or NormalStatistics.neutral(len(levels))
-        self.register_buffer("noise", noise)
+        self.denoiser, self.levels, self.label, self.kind = denoiser, levels, label, fitted.kind
+        self.register_buffer("noise", noise if noise.ndim == 5 else noise[:, None])
         self.register_buffer("mean", norm.mean)
         self.register_buffer("variance", norm.std.square())
         self.blocks = ToBlocks()
-        size = noise.shape[-1]
-        self.to_map = Resample(size // BLOCK, size, sigma / BLOCK)
+        size = int(noise.shape[-1])
+        grid = size // BLOCK
+        self.to_map = Resample(grid, size, sigma / BLOCK)
+        self.to_grid = Resample(size // grid_stride, grid) if grid_stride != BLOCK else nn.Identity()
+        for name in _FITTED:
+            self.register_buffer(name, getattr(fitted, name))
+        self.alpha, self.floor = fitted.alpha, fitted.floor
         self.noise: Tensor
         self.mean: Tensor
         self.variance: Tensor
+        self.channel_weight: Tensor
+        self.whitening: Tensor | None
+
+    @property
+    def fitted(self) -> FittedScore:
+        """What was set on normal images."""
+        own = {name: getattr(self, name) for name in _FITTED}
+        return FittedScore(kind=self.kind, alpha=self.alpha, floor=self.floor, **own)
+
+    def refit(self, fitted: FittedScore) -> "Reconstructor":
+        """Take other statistics and weights, in place; gives itself."""
+        self.kind, self.alpha, self.floor = fitted.kind, fitted.alpha, fitted.floor
+        for name in _FITTED:
+            value = getattr(fitted, name)
+            setattr(self, name, value if value is None else value.to(self.mean.device))
+        return self
+
+    def standardised(self, f: Tensor) -> Tensor:
+        """f (B, C, g, g) of the extractor -> zero mean, unit variance per channel."""
+        return F.batch_norm(f, self.mean, self.variance, eps=0.0)  # one pass over f where two would do
+
+    def denoised(self, x: Tensor, k: int, draw: int = 0) -> Denoised:
+        """The denoiser's answer at level k to x (B, 3, S, S) with the fixed noise of that level and draw."""
+        level = self.levels[k]
+        x_t = level.signal * x + (level.noise * self.noise[k, draw])[None]
+        t = torch.full((x.shape[0],), level.timestep, dtype=torch.int64, device=x.device)
+        return self.denoiser(x_t, t, None if self.label is None else torch.full_like(t, self.label))
 
     def raw_scores(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores before standardisation: x (B, 3, S, S), f (B, C, G, G) -> two of (B, K, G, G)."""
-        blocks = self.blocks(x)
-        standard = F.batch_norm(f, self.mean, self.variance, eps=0.0)  # one pass over f where two would do
-        pixels, features = [], []
+        """Before standardisation: x (B, 3, S, S), f (B, C, g, g) -> pixel (B, K, G, G), features (B, T, K, G, G)."""
+        blocks, standard, draws = self.blocks(x), self.standardised(f), int(self.noise.shape[1])
+        pixels: list[Tensor] = []
+        features: list[Tensor] = []
         for k, level in enumerate(self.levels):
-            x_t = level.signal * x + (level.noise * self.noise[k])[None]
-            t = torch.full((x.shape[0],), level.timestep, dtype=torch.int64, device=x.device)
-            denoised = self.denoiser(x_t, t)
-            pixels.append(pixel_score(level, blocks, denoised))
-            features.append(feature_score(self.kind, standard, denoised))
-        return torch.stack(pixels, 1), torch.stack(features, 1)
+            whitening = None if self.whitening is None else self.whitening[k]
+            answers = []
+            for draw in range(draws):
+                denoised = self.denoised(x, k, draw)
+                terms = feature_terms(self.kind, standard, denoised, self.channel_weight, whitening, self.floor)
+                answers.append((pixel_score(level, blocks, denoised), torch.stack(terms, 1)))
+            pixel, feature = answers[0]
+            for other in answers[1:]:
+                pixel, feature = pixel + other[0], feature + other[1]
+            if draws > 1:
+                pixel, feature = pixel / draws, feature / draws
+            pixels.append(pixel)
+            features.append(self.to_grid(feature))
+        return torch.stack(pixels, 1), torch.stack(features, 2)
 
     def forward(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, 3, S, S) in [-1, 1], f (B, C, G, G) -> anomaly (B, S, S), pixel (B, G, G), feature (B, G, G)."""
-        pixels, features = self.raw_scores(x, f)
-        s = self.statistics
-        pixel = _standardise(pixels, s.pixel_mean, s.pixel_std)
-        feature = _standardise(features, s.feature_mean, s.feature_std)
-        fused = fuse(pixel, feature, self.alpha)
-        return self.to_map(fused), pixel, feature
+        """x (B, 3, S, S) in [-1, 1], f (B, C, g, g) -> anomaly (B, S, S), pixel (B, G, G), feature (B, G, G)."""
+        return self.fuse(*self.raw_scores(x, f))
+
+    def fuse(self, pixels: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`raw_scores` -> what `forward` gives."""
+        s = self.fitted
+        pixel = _weighted((pixels - s.pixel_mean) / s.pixel_std, s.pixel_weight)
+        feature = _weighted(((features - s.feature_mean) / s.feature_std).flatten(1, 2), s.feature_weight.flatten())
+        return self.to_map(fuse(pixel, feature, s.alpha)), pixel, feature
 
 
-def _standardise(scores: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(B, K, G, G) -> (B, G, G): each level by its own statistics, then the mean over the levels."""
-    out = (scores[:, 0] - mean[0]) / std[0]
-    for k in range(1, len(mean)):
-        out = out + (scores[:, k] - mean[k]) / std[k]
-    return out / len(mean)
+_FITTED = (
+    "pixel_mean",
+    "pixel_std",
+    "feature_mean",
+    "feature_std",
+    "pixel_weight",
+    "feature_weight",
+    "channel_weight",
+    "whitening",
+)
+
+
+def _weighted(maps: Tensor, weight: Tensor) -> Tensor:
+    """(B, N, G, G), (N,) -> (B, G, G)."""
+    out = weight[0] * maps[:, 0]
+    for n in range(1, maps.shape[1]):
+        out = out + weight[n] * maps[:, n]
+    return out

@@ -1,39 +1,98 @@
-"""The torch teacher as a contestant: for `eval --teacher` and, timed call by call, for `bench --teacher`."""
+"""The torch teacher as a contestant: for `eval RUN`, for `eval --teacher` beside a bundle, and timed for `bench`."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from diffad_calibration.evaluation import Contestant
+from diffad_calibration.dataset import Dataset
+from diffad_calibration.evaluation import Contestant, Display, Lineup, Parts
+from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import normalise
-from diffad_export.config import ScoreConfig
-from diffad_export.runfolder import open_run
-from diffad_export.variants import torch_maps
+from diffad_export.config import PAPER_SCORE
+from diffad_export.maps import torch_maps
+from diffad_export.reconstructor import Reconstructor
+from diffad_export.runfolder import Run, open_run
+from diffad_export.scorefile import CategoryScore
+from diffad_export.train import fit_category
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.errors import InputError
 from diffad_runtime.geometry import to_input
+from diffad_runtime.manifest import ImageScore
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
 
 
-def teacher_contestant(run_folder: Path, bundle: Bundle) -> Contestant:
-    """The teacher of a run, at its own levels, with its own statistics and fusion weight, in float32.
+def run_lineup(run_folder: Path, *, paper_score: bool = True) -> Lineup:
+    """A run's teacher, measured without a bundle: as it is configured, and by the paper's own score.
+
+    Args:
+        paper_score: with the second; it needs the good images that the run was trained on.
+
+    Raises:
+        InputError: no run there, or an unfinished one.
+    """
+    run = open_run(run_folder)
+    extractor = run.extractor()
+    names = ", ".join(run.categories)
+
+    def contestants(dataset: Dataset) -> list[Contestant]:
+        category = run.category(dataset.name)
+        made = [teacher_of_category(run, extractor, category, run.score(category), "teacher")]
+        if paper_score and run.config.score != PAPER_SCORE:
+            fitted = fit_category(run, extractor, run.split(dataset), PAPER_SCORE, keep=False)
+            made.append(teacher_of_category(run, extractor, category, fitted, "teacher, paper's score"))
+        return made
+
+    return Lineup(
+        title=f"Teacher of {names}",
+        size=run.config.size,
+        contestants=contestants,
+        features=lambda images: _features(extractor, images),
+        backbone=_Facts(extractor),
+        facts=(
+            ("Teacher", f"{run.config.teacher.network}, {run.config.size} px, {run.config.backbone}"),
+            ("Categories", names + ("" if run.label(run.categories[0]) is None else ", told which")),
+            ("Score", run.config.score.feature_score),
+        ),
+    )
+
+
+def teacher_of_category(run: Run, extractor: Extractor, category: str, score: CategoryScore, name: str) -> Contestant:
+    """The teacher at the levels of `score`, in float32."""
+    model = run.reconstructor(run.teacher(), category, score.config, score.fitted)
+    how = ImageScore(pixels=min(score.config.top_pixels, run.config.size**2))
+    return Contestant(
+        name=name,
+        maps=lambda images: torch_maps(extractor, model, images),
+        score=lambda one: image_score(one, how),
+        note=f"{len(model.levels) * score.config.draws} evaluations, torch fp32",
+        threshold=score.thresholds.image,
+        display=Display(lambda image: _parts(extractor, model, image), score.thresholds.pixel),
+    )
+
+
+def teacher_contestant(run_folder: Path, bundle: Bundle) -> Callable[[Dataset], Contestant]:
+    """The teacher of a run beside a bundle: made for each category, with its own statistics and weights.
 
     Raises:
         InputError: no run there, or one of another input size than the bundle.
     """
     run = open_run(run_folder)
     _same_size(run.config.size, bundle)
-    model, extractor = run.teacher_reconstructor(ScoreConfig()), run.extractor()
-    return Contestant(
-        name="teacher",
-        maps=lambda images: torch_maps(extractor, model, images),
-        score=lambda one: image_score(one, bundle.manifest.image_score),
-        note=f"{len(model.levels)} evaluations, torch fp32",
-    )
+    extractor = run.extractor()
+
+    def made(dataset: Dataset) -> Contestant:
+        category = run.category(dataset.name)
+        return teacher_of_category(run, extractor, category, run.score(category), "teacher")
+
+    return made
 
 
 def teacher_timing(run_folder: Path, bundle: Bundle) -> dict[str, Callable[[Image], dict[str, float]]]:
@@ -43,7 +102,9 @@ def teacher_timing(run_folder: Path, bundle: Bundle) -> dict[str, Callable[[Imag
     """
     run = open_run(run_folder)
     _same_size(run.config.size, bundle)
-    model, extractor = run.teacher_reconstructor(ScoreConfig()), run.extractor()
+    category, extractor = run.categories[0], run.extractor()
+    score = run.score(category)
+    model = run.reconstructor(run.teacher(), category, score.config, score.fitted)
 
     @torch.no_grad()
     def judge(frame: Image) -> dict[str, float]:
@@ -59,6 +120,38 @@ def teacher_timing(run_folder: Path, bundle: Bundle) -> dict[str, Callable[[Imag
         return {"resize": resize, "extract": extract, "reconstruct": reconstruct, "total": total}
 
     return {f"teacher, {len(model.levels)} calls, torch": judge}
+
+
+@torch.no_grad()
+def _features(extractor: Extractor, images: Image) -> npt.NDArray[np.float32]:
+    f: npt.NDArray[np.float32] = extractor.features(normalise(torch.from_numpy(images))).numpy()
+    return f
+
+
+@torch.no_grad()
+def _parts(extractor: Extractor, model: Reconstructor, image: Image) -> Parts:
+    x = normalise(torch.from_numpy(image[None]))
+    fused, pixel, feature = (one[0].numpy() for one in model(x, extractor.features(x)))
+    return Parts(pixel, feature, fused)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the references must know of an extractor."""
+
+    extractor: Extractor
+
+    @cached_property
+    def name(self) -> str:
+        return self.extractor.facts.name
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        return self.extractor.strides
+
+    @cached_property
+    def channels(self) -> tuple[int, ...]:
+        return self.extractor.channels
 
 
 def _same_size(size: int, bundle: Bundle) -> None:

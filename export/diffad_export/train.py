@@ -1,34 +1,59 @@
-"""`train`: from a folder of good images to a run folder with a teacher that can score."""
+"""`train`: from a folder of good images to a run folder with a teacher that can score.
+
+One category, or all categories under a folder with one teacher (the paper's unified model). The order of the steps;
+under torchrun the same, with the work shared.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffad_calibration.dataset import open_dataset
-from diffad_calibration.loading import LoadedImages, load_images
-from diffad_export.backbone import load_backbone
+from diffad_calibration.dataset import open_datasets
+from diffad_calibration.thresholds import set_thresholds
+from diffad_export.backbone import Extractor, load_backbone
 from diffad_export.checkpoint import write_json
-from diffad_export.config import ScoreConfig, TrainConfig
+from diffad_export.config import ScoreConfig, ThresholdConfig, TrainConfig
+from diffad_export.denoiser import Denoiser
 from diffad_export.device import pick_device
-from diffad_export.fitting import choose_alpha, normal_statistics, paste_set
+from diffad_export.distributed import World, join_world
+from diffad_export.fitting import fit_score
+from diffad_export.initweights import init_from_checkpoint
+from diffad_export.maps import torch_maps
+from diffad_export.networks.cost import network_cost
+from diffad_export.networks.paper import PaperTeacher
+from diffad_export.pasted import paste_set
 from diffad_export.provenance import package_versions
-from diffad_export.runfolder import Run, open_run, parameter_count, save_score, save_teacher, split_good
+from diffad_export.runfolder import Run, open_run, save_teacher
+from diffad_export.scorefile import CategoryScore, save_category_score
+from diffad_export.split import Split, load_split
 from diffad_export.training.teacher import fit_teacher
 from diffad_runtime.errors import InputError
+from diffad_runtime.manifest import ImageScore
+from diffad_runtime.scoring import image_score
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """How a training ended; `losses` are (first logged, last logged)."""
+    """How a training ended.
+
+    Attributes:
+        losses: first and last one logged.
+        gflops: of one network evaluation, a multiply-add counting as two.
+        good_images, held_back, alphas: by category.
+        is_main: whether this process is the one to speak of it; the others know no alphas.
+    """
 
     run: Path
     steps: int
     minutes: float
     losses: tuple[float, float]
     parameters: int
-    good_images: int
-    held_back: int
-    alpha: float
+    gflops: float
+    samples_per_second: float
+    good_images: dict[str, int]
+    held_back: dict[str, int]
+    alphas: dict[str, float]
+    is_main: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -39,10 +64,25 @@ class TrainSummary:
             "first_loss": self.losses[0],
             "last_loss": self.losses[1],
             "parameters": self.parameters,
+            "gflops": round(self.gflops, 3),
+            "samples_per_second": round(self.samples_per_second, 2),
             "good_images": self.good_images,
             "held_back": self.held_back,
-            "alpha": self.alpha,
+            "alpha": self.alphas,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPaths:
+    """Files that a training may be given.
+
+    Attributes:
+        backbone_weights: instead of the backbone's own.
+        init_weights: a guided-diffusion checkpoint to start the paper's network from.
+    """
+
+    backbone_weights: Path | None = None
+    init_weights: Path | None = None
 
 
 def train(
@@ -53,70 +93,115 @@ def train(
     resume: bool = False,
     device: str = "auto",
     same_size: bool = False,
-    backbone_weights: Path | None = None,
+    paths: TrainPaths | None = None,
 ) -> TrainSummary:
-    """Train a teacher on the good images of `data`.
+    """Train a teacher on the good images of every category under `data`.
 
     Raises:
         DataError: the folder does not hold what is needed.
         InputError: `out` already holds a run and `resume` is off, or holds a run with another configuration; a backbone
-            that cannot be loaded.
+            or initial weights that cannot be loaded.
     """
-    place = pick_device(device)
-    dataset = open_dataset(data, same_size=same_size)
-    good = load_images(dataset.train_good, config.size)
-    split = split_good(good, config)
-    weights = backbone_weights.resolve() if backbone_weights else None
+    paths = paths or TrainPaths()
+    world = join_world(pick_device(device))
+    splits = [load_split(dataset, config) for dataset in open_datasets(data, same_size=same_size)]
+    weights = paths.backbone_weights.resolve() if paths.backbone_weights else None
     # Before the folder is claimed: a backbone that cannot be loaded must leave no run behind.
-    extractor = load_backbone(config.backbone, weights)
-    _claim(out, config, weights, good, resume=resume)
+    features = config.features
+    extractor = load_backbone(config.backbone, weights, strides=features.strides, grid_stride=features.grid_stride)
+    world.on_main(lambda: _claim(out, config, weights, splits, resume=resume))
+    run = open_run(out)
+    cache = run.feature_cache(splits, extractor, world)
+    teacher, outcome = fit_teacher(
+        config, cache, out, world, resume=resume, prepare=lambda network: _prepare(network, paths, out, world)
+    )
+    cost = network_cost(teacher, config.size)
+    facts = {"steps": outcome.step, "seconds": outcome.seconds, **cost.to_json()}
+    world.on_main(lambda: save_teacher(out, teacher, cache.norm, facts))
+    scores: dict[str, CategoryScore] = {}
+    world.on_main(lambda: scores.update({s.name: fit_category(run, extractor, s) for s in splits}))
+    return TrainSummary(
+        run=out,
+        steps=outcome.step,
+        minutes=outcome.seconds / 60,
+        losses=(outcome.losses[0][1], outcome.losses[-1][1]) if outcome.losses else (float("nan"),) * 2,
+        parameters=cost.parameters,
+        gflops=cost.gflops,
+        samples_per_second=outcome.step * config.optimiser.batch / max(outcome.seconds, 1e-9),
+        good_images={split.name: split.count for split in splits},
+        held_back={split.name: len(split.held) for split in splits},
+        alphas={name: score.fitted.alpha for name, score in scores.items()},
+        is_main=world.is_main,
+    )
+
+
+def fit_category(
+    run: Run, extractor: Extractor, split: Split, score: ScoreConfig | None = None, *, keep: bool = True
+) -> CategoryScore:
+    """Measure the teacher's statistics of one category, set weights and thresholds.
+
+    Args:
+        score: the run's own where not given.
+        keep: store it with the run.
+    """
+    score = score or run.config.score
+    model = run.reconstructor(run.teacher(), split.name, score)
+    pasted = paste_set(split.held, seed=run.config.seed)
+    fit = fit_score(model, extractor, split.held, pasted, score, more=split.train)
+    maps = torch_maps(extractor, model, split.held)
+    how, rates = ImageScore(pixels=min(score.top_pixels, run.config.size**2)), ThresholdConfig()
+    thresholds, _ = set_thresholds(
+        [image_score(one, how) for one in maps],
+        maps,
+        false_reject_rate=rates.false_reject_rate,
+        pixel_rate=rates.pixel_rate,
+    )
+    made = CategoryScore(score, fit.score, thresholds, fit.alphas)
+    if keep:
+        save_category_score(run.score_file(split.name), made)
+    return made
+
+
+def _prepare(network: Denoiser, paths: TrainPaths, out: Path, world: World) -> None:
+    if paths.init_weights is None:
+        return
+    if not isinstance(network, PaperTeacher):
+        raise InputError("initial weights are taken by the paper's network only", mend="Train with the preset paper")
+    report = init_from_checkpoint(network, paths.init_weights)
+    if world.is_main:
+        write_json(out / "init-weights.json", report.to_json())
+
+
+def _claim(out: Path, config: TrainConfig, weights: Path | None, splits: list[Split], *, resume: bool) -> None:
+    categories = [
+        {"name": s.name, "data_digest": s.digest, "good_images": s.count, "held_back": s.held_names} for s in splits
+    ]
+    if (out / "config.json").exists():
+        if not resume:
+            raise InputError(
+                f"{out} already holds a run", mend="Add --resume to go on with it, or choose another --out"
+            )
+        before = open_run(out)
+        # Limits may grow between sittings; everything else must stay, or the run would not be one run.
+        same = _without_limits(config) == _without_limits(before.config) and weights == before.backbone_weights
+        if not same:
+            raise InputError(
+                f"{out} was begun with other settings", mend="Resume with the options of the first sitting"
+            )
+        if before.facts["categories"] != categories:
+            raise InputError(
+                f"{out} was begun with other good images", mend="Give the same --data as in the first sitting"
+            )
+    out.mkdir(parents=True, exist_ok=True)
     write_json(
         out / "config.json",
         {
             "config": config.model_dump(mode="json"),
-            "dataset": dataset.name,
-            "data_digest": split.digest,
-            "good_images": len(good.array),
-            "held_back": split.held_names,
+            "categories": categories,
             "backbone_weights": str(weights) if weights else None,
             "versions": package_versions(),
         },
     )
-    run = open_run(out)
-    cache = run.feature_cache(split, extractor)
-    teacher, outcome = fit_teacher(config, cache, out, place, resume=resume)
-    parameters = parameter_count(teacher)
-    save_teacher(
-        out, teacher, cache.norm, {"steps": outcome.step, "seconds": outcome.seconds, "parameters": parameters}
-    )
-    alpha = fit_score(run, split.held, ScoreConfig())
-    losses = (outcome.losses[0][1], outcome.losses[-1][1])
-    return TrainSummary(
-        out, outcome.step, outcome.seconds / 60, losses, parameters, len(good.array), len(split.held), alpha
-    )
-
-
-def fit_score(run: Run, held: Any, score: ScoreConfig) -> float:
-    """Measure the teacher's normal statistics, choose its fusion weight, store both; gives the weight."""
-    extractor, teacher = run.extractor(), run.teacher()
-    statistics = normal_statistics(run.bare_reconstructor(teacher, score), extractor, held)
-    model = run.bare_reconstructor(teacher, score, statistics)
-    alpha, table = choose_alpha(model, extractor, paste_set(held, seed=run.config.seed))
-    save_score(run.folder, statistics, alpha, table)
-    return alpha
-
-
-def _claim(out: Path, config: TrainConfig, weights: Path | None, good: LoadedImages, *, resume: bool) -> None:
-    if not (out / "config.json").exists():
-        out.mkdir(parents=True, exist_ok=True)
-        return
-    if not resume:
-        raise InputError(f"{out} already holds a run", mend="Add --resume to go on with it, or choose another --out")
-    before = open_run(out)
-    # Limits may grow between sittings; everything else must stay, or the run would not be one run.
-    if _without_limits(config) != _without_limits(before.config) or weights != before.backbone_weights:
-        raise InputError(f"{out} was begun with other settings", mend="Resume with the options of the first sitting")
-    before.split(good)  # raises where the images are others
 
 
 def _without_limits(config: TrainConfig) -> TrainConfig:

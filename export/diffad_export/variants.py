@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from diffad_calibration.parity import FrameOutcome
 from diffad_calibration.quantise import Feed, check_coverage, int8_coverage, quantise_for_cpu, simplify
 from diffad_export.backbone import Extractor
-from diffad_export.backbone.extractor import normalise
 from diffad_export.graphs import extractor_graph, reconstructor_graph
 from diffad_export.progress import track
 from diffad_export.reconstructor import Reconstructor
@@ -70,7 +68,7 @@ def build_graphs(extractor: Extractor, model: Reconstructor, names: list[str], c
         names: as `known` gives them.
         calibration: good images uint8 (N, S, S, 3), as the line will see them.
     """
-    size, channels = calibration.shape[1], sum(extractor.facts.channels)
+    size, channels = calibration.shape[1], sum(extractor.channels)
     raw = Graphs(extractor_graph(extractor, size), reconstructor_graph(model, channels, size))
     made = {"fp32": Graphs(simplify(raw.extractor), simplify(raw.reconstructor))}
     if "int8" in names:
@@ -95,16 +93,6 @@ def _features(extractor: bytes, calibration: Image) -> Iterator[Feed]:
     for image in track(calibration, "INT8 ranges, reconstructor"):
         x, f = session.run(["x", "f"], {"image": image[None]})
         yield {"x": x, "f": f}
-
-
-@torch.no_grad()
-def torch_maps(extractor: Extractor, model: Reconstructor, images: Image) -> FloatMap:
-    """Fused maps of images uint8 (N, S, S, 3) by torch, one at a time as on the line: float32 (N, S, S)."""
-    maps = np.empty(images.shape[:3], np.float32)
-    for i in track(range(len(images)), "Maps by torch"):
-        x = normalise(torch.from_numpy(images[i : i + 1]))
-        maps[i] = model(x, extractor.features(x))[0][0].numpy()
-    return maps
 
 
 def engine_maps(graphs: Graphs, name: str, images: Image) -> FloatMap:

@@ -48,7 +48,7 @@ class Reconstruction(_Strict):
     steps: int = Field(ge=1, description="network evaluations")
     levels: list[int] = Field(description="noise levels t of the 1000-step schedule")
     alpha: float = Field(ge=0, le=1, description="weight of the pixel score in the fused map")
-    feature_score: Literal["likelihood", "residual"]
+    feature_score: Literal["residual", "likelihood", "whitened", "combined"]
     smoothing_sigma: float = Field(ge=0, description="Gaussian smoothing in input pixels, inside the graph")
 
 

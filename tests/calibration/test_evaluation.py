@@ -1,17 +1,34 @@
-"""`eval` on a hand-made bundle and a hand-made test set: figures, JSON keys, pictures chosen, and what is refused."""
+"""`eval` on a hand-made bundle and hand-made test sets: figures, JSON keys, pictures chosen, and what is refused."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from diffad_calibration.dataset import open_dataset
-from diffad_calibration.evaluation import BundleContestant, Contestant, evaluate, reference_contestants
-from diffad_calibration.evaluation.bundle import EvalRequest, evaluate_bundle
-from diffad_calibration.evaluation.examples import make_examples, pick_rows
-from diffad_calibration.evaluation.runner import ClassResult
+from diffad_calibration.dataset import Dataset, open_dataset, open_datasets
+from diffad_calibration.evaluation import (
+    BundleContestant,
+    Contestant,
+    Display,
+    EvalRequest,
+    Evaluation,
+    ImageBatches,
+    Lineup,
+    Parts,
+    PictureCounts,
+    evaluate,
+    evaluate_bundle,
+    evaluate_lineup,
+    reference_contestants,
+)
+from diffad_calibration.evaluation.contestants import BATCH
+from diffad_calibration.evaluation.examples import choose
+from diffad_calibration.evaluation.results import ClassResult
+from diffad_calibration.metrics import Bootstrap
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.errors import DataError, InputError
 from diffad_runtime.result import FloatMap, Image
@@ -20,11 +37,12 @@ METRICS = {"aupro_30", "aupro_05", "pixel_auroc", "pixel_ap", "image_auroc", "im
 SIZE = 64
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+FEW = Bootstrap(resamples=40)
+
+
+def write_category(root: Path, seed: int = 0) -> Path:
     """Grey parts, to which the hand-made bundle gives scores near 0; white or black squares are its defects."""
-    root = tmp_path_factory.mktemp("mvtec") / "square"
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
 
     def write(place: str, count: int, level: int | None = None) -> None:
         (root / place).mkdir(parents=True)
@@ -46,8 +64,38 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_category(tmp_path_factory.mktemp("mvtec") / "square")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three categories."""
+    folder = tmp_path_factory.mktemp("three")
+    for seed, name in enumerate(("bolt", "nut", "ring")):
+        write_category(folder / name, seed)
+    return folder
+
+
+def peak(one: FloatMap) -> float:
+    return float(one.max())
+
+
+def seeing(name: str = "seeing") -> Contestant:
+    return Contestant(name, lambda images: np.abs(images.astype(np.float32).mean(3) - 128), peak)
+
+
+def blind(name: str = "blind") -> Contestant:
+    return Contestant(name, lambda images: np.zeros(images.shape[:3], np.float32), peak)
+
+
+def run(contestants: Sequence[Contestant], data: Path, first: str | None = None, **options: object) -> Evaluation:
+    return evaluate([open_dataset(data)], lambda _: contestants, SIZE, first=first, **options)  # type: ignore[arg-type]
+
+
 def test_a_bundle_is_measured_with_all_its_variants(tiny_bundle: Path, data: Path) -> None:
-    outcome = evaluate_bundle(open_bundle(tiny_bundle), EvalRequest(data, threads=1))
+    outcome = evaluate_bundle(open_bundle(tiny_bundle), EvalRequest(data, threads=1, bootstrap=None))
     assert outcome.report is None
     record = json.loads(json.dumps(outcome.evaluation.to_json(), allow_nan=False))
     assert record.keys() == {"classes", "macro", "model", "resolution", "models"}
@@ -68,27 +116,39 @@ def test_a_bundle_is_measured_with_all_its_variants(tiny_bundle: Path, data: Pat
 
 def test_references_and_guests_are_measured_beside_it(tiny_bundle: Path, data: Path) -> None:
     told: list[str] = []
+    closed: list[str] = []
+    shared = replace(blind("zero"), close=lambda: closed.append("zero"))
     outcome = evaluate_bundle(
         open_bundle(tiny_bundle),
-        EvalRequest(data, references=("padim",), threads=1),
-        [Contestant("zero", lambda images: np.zeros(images.shape[:3], np.float32), lambda one: float(one.max()))],
+        EvalRequest(data, references=("padim",), threads=1, bootstrap=FEW),
+        [shared, lambda dataset: replace(seeing(), note=f"made for {dataset.name}")],
         lambda what, _done, _total: told.append(what),
     )
     (result,) = outcome.evaluation.classes
-    assert list(result.models) == ["student fp32", "student second", "zero", "PaDiM"]
+    assert list(result.models) == ["student fp32", "student second", "zero", "seeing", "PaDiM"]
     assert (result.models["PaDiM"].metrics.pixel_auroc or 0) > 0.9
+    assert result.models["PaDiM"].note == "hand-made, 9 good images"
     assert result.models["zero"].metrics.image_auroc == 0.5
-    assert {"Fitting PaDiM", "Scoring with zero"} <= set(told)
+    assert result.models["seeing"].note == "made for square"
+    assert {"Fitting PaDiM on square", "Scoring square with zero"} <= set(told)
+    assert closed == []  # whoever gives a contestant for all categories closes it
 
 
 def test_the_report_is_written_with_its_pictures(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
-    outcome = evaluate_bundle(open_bundle(tiny_bundle), EvalRequest(data, threads=1, report=tmp_path / "report"))
+    request = EvalRequest(data, threads=1, report=tmp_path / "report", bootstrap=FEW)
+    outcome = evaluate_bundle(open_bundle(tiny_bundle), request)
     assert outcome.report == tmp_path / "report" / "index.html"
     page = outcome.report.read_text(encoding="utf-8")
     assert "Evaluation of tiny" in page
     assert "8 of 8 defective parts rejected, 0 of 5 good parts rejected" in page
     assert "5 good, 8 defective" in page
-    assert len(list((tmp_path / "report").rglob("*.png"))) >= 4
+    assert "student fp32 minus each other" in page
+    assert "95 % bootstrap interval over images, 40 resamples" in page
+    assert "No defective part passes." in page
+    assert "No good part is rejected." in page
+    assert page.count("<strong>Pixel ROC</strong>") == 1
+    # two typical defects of either kind, all columns, and a good part, which has no truth
+    assert len(list((tmp_path / "report").rglob("*.png"))) == 4 * 5 + 4
 
 
 def test_maps_are_asked_for_in_parts_and_kept_in_order(data: Path) -> None:
@@ -98,23 +158,110 @@ def test_maps_are_asked_for_in_parts_and_kept_in_order(data: Path) -> None:
         asked.append(len(images))
         return np.asarray(np.abs(images.astype(np.float32).mean(3) - 128), np.float32)
 
-    contestant = Contestant("grey", maps, lambda one: float(one.max()))
-    (result,) = evaluate(open_dataset(data), [contestant], SIZE, first="grey").classes
+    (result,) = run([Contestant("grey", maps, peak)], data).classes
     assert asked == [8, 5]
     scores = result.models["grey"].scores
     assert scores[result.labels == 1].min() > 100
     assert scores[result.labels == 0].max() < 20
     assert result.kinds == ["black"] * 4 + ["good"] * 5 + ["white"] * 4
-    assert [bool(mask.any()) for mask in result.masks] == [kind != "good" for kind in result.kinds]
+    assert result.names[0] == "black/0.png"
 
 
 def test_figures_are_those_of_all_classes_and_the_first_model(data: Path) -> None:
-    blind = Contestant("blind", lambda images: np.zeros(images.shape[:3], np.float32), lambda one: float(one.max()))
-    seeing = Contestant("seeing", lambda i: np.abs(i.astype(np.float32).mean(3) - 128), lambda one: float(one.max()))
-    record = evaluate(open_dataset(data), [seeing, blind], SIZE, first="blind").to_json()
+    record = run([seeing(), blind()], data, first="blind").to_json()
     assert record["model"] == "blind"
     assert record["macro"] == record["models"]["blind"]["macro"]  # type: ignore[index]
     assert record["macro"] != record["models"]["seeing"]["macro"]  # type: ignore[index]
+    assert run([seeing(), blind()], data).first == "seeing"
+
+
+def test_several_categories_and_their_mean(three: Path) -> None:
+    made: list[str] = []
+    closed: list[str] = []
+
+    def lineup(dataset: Dataset) -> list[Contestant]:
+        # What was made for one category is gone before the next begins.
+        assert closed == made
+        made.append(dataset.name)
+        own = seeing() if dataset.name != "nut" else replace(blind(), name="seeing")
+        return [replace(own, close=lambda: closed.append(dataset.name), note=dataset.name), blind()]
+
+    evaluation = evaluate(open_datasets(three), lineup, SIZE, bootstrap=FEW)
+    assert made == closed == ["bolt", "nut", "ring"]
+    assert [c.models["seeing"].note for c in evaluation.classes] == made
+    record = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    assert list(record["classes"]) == made
+    assert [record["classes"][name]["image_auroc"] for name in made] == [1, 0.5, 1]
+    assert record["macro"]["image_auroc"] == pytest.approx(2.5 / 3)
+    assert record["macro"]["images"] == 39
+    # Two classes without spread and one that is always 0.5: so is their mean.
+    assert record["models"]["seeing"]["intervals"]["macro"]["image_auroc"] == pytest.approx([2.5 / 3] * 2)
+    assert record["lead"]["blind"]["macro"]["image_auroc"] == pytest.approx([1 / 3] * 3)
+    assert record["lead"]["blind"]["classes"]["nut"]["image_auroc"] == [0, 0, 0]
+
+
+def test_intervals_hold_the_figure_and_change_no_key(data: Path) -> None:
+    noisy = Contestant(
+        "noisy", lambda i: np.random.default_rng(len(i)).normal(0, 60, i.shape[:3]).astype(np.float32) + i[..., 0], peak
+    )
+    with_them = run([noisy, blind()], data, bootstrap=FEW).to_json()
+    without = run([noisy, blind()], data).to_json()
+    assert with_them.keys() - without.keys() == {"intervals", "lead", "bootstrap"}
+    assert with_them["bootstrap"] == {"resamples": 40, "level": 0.95, "seed": 0}
+    for key in ("classes", "macro", "model", "resolution"):
+        assert with_them[key] == without[key]
+    found = with_them["intervals"]["classes"]["square"]  # type: ignore[index]
+    figures = with_them["classes"]["square"]  # type: ignore[index]
+    assert found.keys() == METRICS - {"images"}
+    for name, (low, high) in found.items():
+        assert low - 0.02 <= figures[name] <= high + 0.02, name
+        assert low < high, name
+    assert run([noisy], data, bootstrap=FEW).to_json() == run([noisy], data, bootstrap=FEW).to_json()
+
+
+def test_contestants_are_closed_when_one_fails(data: Path) -> None:
+    closed: list[str] = []
+
+    def fail(_: Image) -> FloatMap:
+        raise DataError("no", mend="yes")
+
+    both = [replace(c, close=lambda n=c.name: closed.append(n)) for c in (seeing(), Contestant("bad", fail, peak))]
+    with pytest.raises(DataError, match="no"):
+        run(both, data)
+    assert closed == ["seeing", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("contestants", "first", "message"),
+    [
+        ([seeing(), seeing()], None, "distinct names, got \\['seeing', 'seeing'\\]"),
+        ([], None, "distinct names, got \\[\\]"),
+        ([seeing()], "other", "no contestant is named 'other'. Choose from: seeing"),
+    ],
+)
+def test_lineups_that_make_no_sense(contestants: list[Contestant], first: str | None, message: str, data: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        run(contestants, data, first=first)
+
+
+def test_categories_must_have_the_same_models(three: Path) -> None:
+    with pytest.raises(InputError, match=r"bolt was measured with .*'bolt'.* the next category with .*'nut'"):
+        evaluate(open_datasets(three), lambda dataset: [seeing(dataset.name)], SIZE)
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
+def test_images_come_in_batches_again_and_again(keep_bytes: int, data: Path) -> None:
+    paths = [sample.image for sample in open_dataset(data).test]
+    batches = ImageBatches(paths, SIZE, keep_bytes=keep_bytes)
+    assert len(batches) == 13
+    sizes = [len(batch) for batch in batches]
+    assert sizes == [BATCH, 5]
+    whole = np.concatenate(list(batches))
+    assert whole.shape == (13, SIZE, SIZE, 3)
+    np.testing.assert_array_equal(batches.rows([12, 3]), whole[[12, 3]])
+    np.testing.assert_array_equal(np.concatenate(list(ImageBatches(whole, SIZE))), whole)
+    if keep_bytes == 0:
+        assert batches._array is None
 
 
 def test_no_test_images(tiny_bundle: Path, data: Path) -> None:
@@ -125,49 +272,120 @@ def test_no_test_images(tiny_bundle: Path, data: Path) -> None:
 def test_an_unknown_reference(tiny_bundle: Path, data: Path) -> None:
     with pytest.raises(InputError, match=r"unknown reference 'ganomaly'\. Choose from: padim, patchcore"):
         evaluate_bundle(open_bundle(tiny_bundle), EvalRequest(data, references=("padim", "ganomaly")))
-    assert reference_contestants((), open_bundle(tiny_bundle), np.zeros((1, SIZE, SIZE, 3), np.uint8)) == []
+
+
+def test_references_work_on_anybodys_features(tiny_bundle: Path) -> None:
+    backbone = open_bundle(tiny_bundle).manifest.backbone.model_copy(update={"strides": [4, 8], "channels": [1, 2]})
+    good = np.random.default_rng(0).integers(0, 255, (20, 16, 16, 3), dtype=np.uint8)
+
+    def features(images: Image) -> FloatMap:
+        return np.ascontiguousarray(images[:, ::4, ::4].transpose(0, 3, 1, 2) / 255, np.float32)
+
+    made = reference_contestants(("patchcore", "padim"), features, backbone, 16, ImageBatches(good, 16))
+    assert [one.name for one in made] == ["PaDiM", "PatchCore"]
+    assert made[0].maps(good[:3]).shape == (3, 16, 16)
+    assert made[1].maps(good[:3]).max() < 1e-2  # known patches
+    assert reference_contestants((), features, backbone, 16, ImageBatches(good, 16)) == []
+
+
+def test_a_lineup_without_features_has_no_references_and_is_closed(data: Path) -> None:
+    closed: list[str] = []
+    lineup = Lineup("mine", SIZE, lambda _: [seeing()], close=lambda: closed.append("mine"))
+    with pytest.raises(InputError, match="references need features, and 'mine' has none"):
+        evaluate_lineup(lineup, EvalRequest(data, references=("padim",)))
+    assert closed == ["mine"]
+    outcome = evaluate_lineup(lineup, EvalRequest(data, bootstrap=None))
+    assert outcome.evaluation.first == "seeing"
+    assert closed == ["mine", "mine"]
+
+
+def test_what_explains_is_asked_before_the_lineup_is_closed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(
+        "diffad_calibration.evaluation.lineup.publish",
+        lambda folder, *_, explained, **__: told.append(f"published {explained}") or folder,
+    )
+    lineup = Lineup("mine", SIZE, lambda _: [seeing()], close=lambda: told.append("closed"))
+
+    def explain(datasets: Sequence[Dataset], evaluation: Evaluation) -> str:
+        told.append(f"explained {datasets[0].name} of {len(evaluation.classes)}")
+        return "why"
+
+    evaluate_lineup(lineup, EvalRequest(data, report=tmp_path, bootstrap=None), explain=explain)
+    assert told == ["explained square of 1", "closed", "published why"]
 
 
 def result_of(kinds: list[str]) -> ClassResult:
-    count = len(kinds)
     labels = np.array([kind != "good" for kind in kinds], np.int64)
-    images = np.zeros((count, SIZE, SIZE, 3), np.uint8)
-    return ClassResult("c", images, images[..., 0], labels, kinds, [str(i) for i in range(count)])
+    return ClassResult("c", labels, kinds, [str(i) for i in range(len(kinds))])
 
 
-def test_pictures_show_each_kind_its_worst_miss_and_the_worst_false_alarm() -> None:
-    kinds = ["good"] * 5 + ["a"] * 5 + ["b"] * 5
-    scores = np.array([0.1, 0.9, 0.3, 0.2, 0.4, 5, 1, 3, 2, 4, 0.5, 9, 8, 7, 6])
-    rows = pick_rows(result_of(kinds), scores)
-    assert len(rows) == len(set(rows)) == 8
-    assert rows[:2] == [7, 13]  # the median of a, of b
-    assert rows[2:4] == [6, 10]  # the lowest score of each: the worst miss
-    assert rows[-2:] == [1, 2]  # the highest good score, then the median one
+KINDS = ["good"] * 5 + ["a"] * 5 + ["b"] * 5
+SCORES = np.array([0.1, 0.9, 0.3, 0.2, 0.4, 5, 1, 3, 2, 4, 0.5, 9, 8, 7, 6])
 
 
-def test_pictures_are_limited_and_keep_the_good_ones() -> None:
+def test_pictures_show_misses_and_false_alarms_worst_first_and_typical_parts_of_each_kind() -> None:
+    choice = choose(result_of(KINDS), SCORES, 0.8, PictureCounts())
+    assert choice.misses == [10]
+    assert choice.alarms == [1]
+    assert choice.typical[:2] == [7, 13]  # the median of a, of b
+    assert choice.typical[-1] == 2  # the median good part
+    assert len(choice.rows) == len(set(choice.rows))
+    choice = choose(result_of(KINDS), SCORES, 2.5, PictureCounts(worst=2))
+    assert (choice.misses, choice.alarms) == ([10, 6], [])
+
+
+def test_without_a_threshold_the_closest_calls_are_shown() -> None:
+    choice = choose(result_of(KINDS), SCORES, None, PictureCounts(worst=2))
+    assert (choice.misses, choice.alarms) == ([10, 6], [1, 4])
+
+
+def test_pictures_are_limited_and_keep_a_good_one() -> None:
     kinds = [f"kind{i}" for i in range(9) for _ in range(3)] + ["good"] * 4
-    rows = pick_rows(result_of(kinds), np.arange(31.0), most=12)
-    assert len(rows) == 12
-    assert [kinds[row] for row in rows[-2:]] == ["good", "good"]
-    assert {kinds[row] for row in rows[:9]} == {f"kind{i}" for i in range(9)}
-    assert all(kind != "good" for kind in [kinds[row] for row in rows[:10]])
-    alone = pick_rows(result_of(["a", "a"]), np.array([1.0, 2.0]))
-    assert sorted(alone) == [0, 1]
+    choice = choose(result_of(kinds), np.arange(31.0), 100.0, PictureCounts(typical=10, worst=0))
+    assert len(choice.typical) == 10
+    assert [kinds[row] for row in choice.typical].count("good") == 1
+    assert {kinds[row] for row in choice.typical[:9]} == {f"kind{i}" for i in range(9)}
+    alone = choose(result_of(["a", "a"]), np.array([1.0, 2.0]), 0.0, PictureCounts())
+    assert sorted(alone.rows) == [0, 1]
+    nothing = choose(result_of(kinds), np.arange(31.0), None, PictureCounts(typical=0, worst=0))
+    assert nothing.rows == []
 
 
 def test_an_example_holds_what_the_engine_said(tiny_bundle: Path, data: Path) -> None:
-    bundle = open_bundle(tiny_bundle)
-    shown = BundleContestant(bundle, "fp32", threads=1)
-    (result,) = evaluate(open_dataset(data), [shown.contestant()], SIZE, first="student fp32").classes
-    good, bad = result.kinds.index("good"), result.kinds.index("white")
-    examples = make_examples(result, [bad, good], shown.engine, bundle.manifest, "student fp32")
+    shown = BundleContestant(open_bundle(tiny_bundle), "fp32", threads=1)
+    (result,) = run([shown.contestant()], data, pictures=PictureCounts()).classes
     shown.close()
-    assert [(e.kind, e.verdict) for e in examples] == [("white", "NG"), ("good", "OK")]
-    assert examples[0].truth is not None
-    inside = examples[0].mask[examples[0].truth > 0]
-    assert inside.mean() > 250
-    assert examples[1].mask.max() == 0
-    assert examples[0].score == result.models["student fp32"].scores[bad]
-    assert examples[0].fused.shape == (SIZE, SIZE)
-    assert examples[0].pixel.shape == examples[0].feature.shape == (16, 16)
+    examples = {example.name: example for example in result.pictures.typical}
+    assert {(e.kind, e.verdict) for e in examples.values()} == {("white", "NG"), ("black", "NG"), ("good", "OK")}
+    for name, example in examples.items():
+        row = result.names.index(name)
+        assert example.score == result.models["student fp32"].scores[row]
+        assert example.fused.shape == (SIZE, SIZE)
+        assert example.pixel.shape == example.feature.shape == (16, 16)
+        if example.truth is None:
+            assert example.kind == "good"
+            assert example.mask.max() == 0
+        else:
+            assert example.mask[example.truth > 0].mean() > 250
+
+
+def test_a_contestant_of_another_room_is_shown_by_its_own_parts(data: Path) -> None:
+    def parts(image: Image) -> Parts:
+        fused = np.abs(image.astype(np.float32).mean(2) - 128)
+        return Parts(fused[::2, ::2], fused[::4, ::4], fused)
+
+    # 30 lies between grey and its defects; the image threshold rejects everything: all good parts are false alarms.
+    guest = replace(seeing(), threshold=0.5, display=Display(parts, 30.0))
+    (result,) = run([guest, blind()], data, pictures=PictureCounts(typical=2, worst=3)).classes
+    alarms = result.pictures.alarms
+    assert [example.kind for example in alarms] == ["good"] * 3
+    assert [example.score for example in alarms] == sorted((example.score for example in alarms), reverse=True)
+    assert alarms[0].remark == "rank 1 of 5 good parts from the highest; 0 of 8 defective parts score lower"
+    assert alarms[0].pixel.shape == (32, 32)
+    assert alarms[0].mask.max() == 0
+    assert result.pictures.misses == []
+    assert len(result.pictures.typical) == 2
+    assert run([blind()], data, pictures=PictureCounts()).classes[0].pictures.typical == []

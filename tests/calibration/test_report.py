@@ -1,25 +1,33 @@
 """The report: what the page says, that it stands alone, and that the pictures show what the numbers say."""
 
 import html.parser
+import itertools
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
 
 from diffad_calibration.report import (
+    Category,
+    Chart,
     ClassTable,
+    Curve,
     Example,
+    LeadRow,
     ModelRow,
     ReportData,
     ScoreHistogram,
     TimingRow,
     write_report,
 )
+from diffad_calibration.report.charts import chart_svg, legend
 from diffad_calibration.report.histogram import histogram_svg
 from diffad_calibration.report.pictures import draw, shared_scales
 from diffad_calibration.report.tables import (
@@ -45,19 +53,44 @@ def example(kind: str = "scratch", verdict: str = "NG", peak: float = 9.0, name:
     return Example(name, kind, image, None if kind == "good" else truth, small, small, small, mask, peak, 4.0, verdict)
 
 
-def report_data() -> ReportData:
+def category(name: str = "tiles", *, drawn: bool = True) -> Category:
     rows = [
-        ModelRow("teacher", {"aupro_30": 0.91, "pixel_auroc": 0.97, "images": 20}),
+        ModelRow(
+            "teacher", {"aupro_30": 0.91, "pixel_auroc": 0.97, "images": 20}, intervals={"aupro_30": (0.88, 0.93)}
+        ),
         ModelRow("student <int8>", {"aupro_30": 0.9104, "pixel_auroc": None, "images": 20}, note="shipped"),
     ]
+    x = np.linspace(0, 1, 30)
+    curves = [Curve("teacher", x, np.sqrt(x)), Curve("student <int8>", x, x)]
+    return Category(
+        name=name,
+        table=ClassTable(name, rows),
+        facts=[("Images", "8 good, 12 defective")],
+        charts=[Chart("image_roc", curves), Chart("pixel_roc", curves), Chart("pro", [])] if drawn else [],
+        histograms=[
+            ScoreHistogram("teacher", np.array([1.0, 2.0]), np.array([5.0, 6.0]), 3.0),
+            ScoreHistogram("student <int8>", np.array([1.0, 2.0]), np.array([5.0, 6.0]), None),
+        ]
+        if drawn
+        else [],
+        examples=[example(), example("good", "OK", 0.5, "<b>.png")],
+        misses=[replace(example("dent", "OK", 1.0, "miss.png"), remark="rank 1 of 12 defective parts from the lowest")],
+    )
+
+
+def report_data(names: tuple[str, ...] = ("tiles",), *, drawn: bool = True) -> ReportData:
+    """Drawings take most of the time; tests that look at something else go without."""
+    categories = [category(name, drawn=drawn) for name in names]
     return ReportData(
         title="Report & more",
         subtitle="sub",
         facts=[("Bundle digest", "ab" * 32)],
-        classes=[ClassTable("tiles", rows)],
+        first="teacher",
+        interval_words="95 % bootstrap interval",
+        macro=ClassTable("Mean", categories[0].table.rows) if len(names) > 1 else None,
+        leads=[LeadRow("student <int8>", {"aupro_30": (-0.0004, -0.02, 0.01), "f1_max": (0.1, 0.05, 0.2)})],
+        categories=categories,
         timings=[TimingRow("int8", 5.0, 6.0, 7.0, "2x faster"), TimingRow("fp32", 10.0, 11.0, 12.0)],
-        histograms=[ScoreHistogram("m", np.array([1.0, 2.0]), np.array([5.0, 6.0]), 3.0)] * 2,
-        examples=[example(), example("good", "OK", 0.5, "<b>.png")],
         warnings=["Only 20 images."],
     )
 
@@ -82,8 +115,9 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_page_stands_alone_and_every_picture_exists(tmp_path: Path) -> None:
-    index = write_report(tmp_path / "report", report_data())
+@pytest.mark.parametrize("names", [("tiles",), ("tiles", "<nuts>", "tiles")])
+def test_page_stands_alone_and_every_picture_exists(names: tuple[str, ...], tmp_path: Path) -> None:
+    index = write_report(tmp_path / "report", report_data(names, drawn=len(names) == 1))
     text = index.read_text(encoding="utf-8")
     page = Page(text)
 
@@ -99,8 +133,9 @@ def test_page_stands_alone_and_every_picture_exists(tmp_path: Path) -> None:
     assert "@font-face" not in text
 
     pictures = page.of("img")
-    # two rows of five columns; the good part has no truth
-    assert len(pictures) == 9
+    # three rows of five columns; the good part has no truth
+    assert len(pictures) == 14 * len(names)
+    assert len({picture["src"] for picture in pictures}) == len(pictures)
     for picture in pictures:
         pixels = cv2.imread(str(index.parent / str(picture["src"])))
         assert pixels is not None
@@ -108,8 +143,9 @@ def test_page_stands_alone_and_every_picture_exists(tmp_path: Path) -> None:
         assert picture["alt"]
 
 
-def test_page_is_accessible_and_escapes_what_it_is_given(tmp_path: Path) -> None:
-    text = write_report(tmp_path, report_data()).read_text(encoding="utf-8")
+@pytest.mark.parametrize("names", [("tiles",), ("tiles", "<nuts>")])
+def test_page_is_accessible_and_escapes_what_it_is_given(names: tuple[str, ...], tmp_path: Path) -> None:
+    text = write_report(tmp_path, report_data(names)).read_text(encoding="utf-8")
     page = Page(text)
     assert all(header.get("scope") for header in page.of("th"))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -120,12 +156,74 @@ def test_page_is_accessible_and_escapes_what_it_is_given(tmp_path: Path) -> None
     assert "student <int8>" in page.words
     assert "student &lt;int8&gt;" in text
     assert "<b>.png" not in text
+    assert "<nuts>" not in text
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(below - above <= 1 for above, below in itertools.pairwise(levels)), levels
 
 
 def test_picture_columns_are_in_this_order(tmp_path: Path) -> None:
-    text = write_report(tmp_path, report_data()).read_text(encoding="utf-8")
+    text = write_report(tmp_path, report_data(drawn=False)).read_text(encoding="utf-8")
     headings = re.findall(r'role="columnheader">([^<]+)<', text)
-    assert headings == ["Image", "Truth", "Pixel KL", "Feature residual", "Fused map on the image"]
+    # the misses, then the typical parts
+    assert headings == ["Image", "Truth", "Pixel KL", "Feature residual", "Fused map on the image"] * 2
+
+
+def test_many_categories_are_folded_and_listed(tmp_path: Path) -> None:
+    names = tuple(f"category {number}" for number in range(15))
+    text = write_report(tmp_path, report_data(names, drawn=False)).read_text(encoding="utf-8")
+    page = Page(text)
+    folded = [attributes for attributes in page.of("details") if "open" not in attributes]
+    # every category, and the overviews after the first
+    assert len(folded) == 15 + 2
+    assert len(page.of("summary")) == len(page.of("details"))
+    targets = [str(link["href"]) for link in page.of("a") if str(link["href"]).startswith("#category-")]
+    # the target lies inside its folded part: following the link opens it
+    assert targets == [f"#category-{number}" for number in range(1, 16)]
+    for number in range(1, 16):
+        assert re.search(rf'</summary>\s*<div class="inside" id="category-{number}">', text)
+    assert len(re.findall(r'<tr class="mean"><th scope="row">mean</th>', text)) == 3
+    one = Page(write_report(tmp_path, report_data(drawn=False)).read_text(encoding="utf-8"))
+    assert one.of("details") == []
+
+
+def test_curves_intervals_and_differences_are_printed(tmp_path: Path) -> None:
+    text = write_report(tmp_path, report_data()).read_text(encoding="utf-8")
+    assert "<small>0.880 to 0.930</small>" in text
+    assert "Small print: 95 % bootstrap interval." in text
+    assert "teacher minus each other" in text
+    assert "<small>−0.020 to +0.010</small>" in text
+    assert "<strong>+0.100</strong>" in text
+    headings = re.findall(r"<figcaption><strong>([^<]+)</strong>", text)
+    assert headings == ["Image ROC", "Pixel ROC", "teacher", "student &lt;int8&gt;"]  # no PRO curve, no drawing
+    assert "At a false positive rate of 0.05: teacher 0.22" in text
+    assert "No threshold; 2 good and 2 defective parts." in text
+
+
+def test_misses_and_false_alarms_have_sections_of_their_own(tmp_path: Path) -> None:
+    text = write_report(tmp_path, report_data(drawn=False)).read_text(encoding="utf-8")
+    misses, alarms, typical = (text.index(f'id="category-1-{part}"') for part in ("misses", "alarms", "examples"))
+    assert misses < text.index("miss.png") < alarms < typical
+    assert "rank 1 of 12 defective parts from the lowest" in text[misses:alarms]
+    assert "No good part is rejected." in text[alarms:typical]
+
+
+def test_what_explains_is_included_where_there_is_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffad_calibration.report import page as module
+
+    plain = module._template
+    mine = '<section id="explained">{{ explained.words }}<img src="pictures-unnamed/e.png" alt="e"></section>'
+    monkeypatch.setattr(module, "_template", lambda name: mine if name == "explained.html.j2" else plain(name))
+    data = report_data(drawn=False)
+    data.explained = SimpleNamespace(words="<why>", pictures={"e.png": b"bytes"})
+    index = write_report(tmp_path, data)
+    text = index.read_text(encoding="utf-8")
+    assert '<section id="explained">&lt;why&gt;' in text
+    assert '<a href="#explained">' in text
+    (picture,) = tmp_path.rglob("e.png")
+    assert picture.read_bytes() == b"bytes"
+    assert picture.relative_to(tmp_path).as_posix() in text
+    assert 'id="explained"' not in write_report(tmp_path, report_data(drawn=False)).read_text(encoding="utf-8")
 
 
 def test_same_data_same_bytes_and_a_new_report_replaces_the_old(tmp_path: Path) -> None:
@@ -147,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_best_value_is_marked_as_printed_and_ties_share_it() -> None:
-    table = detection_table(report_data().classes[0])
+    table = detection_table(category().table)
     aupro = [row["cells"][0] for row in table["rows"]]
     assert [cell["text"] for cell in aupro] == ["0.910", "0.910"]
     assert [cell["best"] for cell in aupro] == [True, True]
@@ -155,7 +253,7 @@ def test_best_value_is_marked_as_printed_and_ties_share_it() -> None:
     auroc = [row["cells"][2] for row in table["rows"]]
     assert [(cell["text"], cell["best"]) for cell in auroc] == [("0.970", False), (UNDEFINED, False)]
     missing = table["rows"][0]["cells"][6]
-    assert missing == {"text": UNDEFINED, "best": False}
+    assert missing == {"text": UNDEFINED, "best": False, "interval": ""}
 
 
 def test_only_the_largest_value_is_best() -> None:
@@ -190,11 +288,26 @@ def test_score_text_keeps_three_digits() -> None:
     assert [score_text(value) for value in values] == ["0", "0.0123", "1.23", "12.3", "1234", "1.50e-07", UNDEFINED]
 
 
+@pytest.mark.parametrize("kind", ["image_roc", "pixel_roc", "pro"])
+def test_charts_give_each_model_a_line_of_its_own(kind: Literal["image_roc", "pixel_roc", "pro"]) -> None:
+    names = [f"model {number}" for number in range(5)]
+    curves = [Curve(name, np.array([0.0, 0.3]), np.array([0.0, 0.1 * n])) for n, name in enumerate(names)]
+    svg = chart_svg(Chart(kind, curves), names, element_id="c1")
+    assert all(f"var(--series-{number})" in svg for number in range(1, 6))
+    assert not re.search(r"#[01][0-9a-f][01][0-9a-f][01][0-9a-f]\b", svg)
+    lines = legend(names)
+    assert [line["number"] for line in lines] == [1, 2, 3, 4, 5]
+    assert len({line["dash"] for line in lines}) == 5
+    # a model that has no curve here keeps the others' lines as they are
+    assert "var(--series-2)" not in chart_svg(Chart(kind, [curves[0], curves[2]]), names, element_id="c1")
+
+
 @pytest.mark.parametrize(
     ("good", "defective"),
     [([1.0, 2.0], [3.0]), ([], [3.0]), ([1.0], []), ([], []), ([0.01, 1.0], [500.0]), ([2.0], [2.0]), ([-1.0], [1.0])],
 )
 def test_histograms_of_any_scores_draw(good: list[float], defective: list[float]) -> None:
+    assert "<svg" in histogram_svg(ScoreHistogram("m", np.array(good), np.array(defective), None), element_id="h6")
     svg = histogram_svg(ScoreHistogram("m", np.array(good), np.array(defective), 2.0), element_id="h7")
     assert svg.startswith("<svg ")
     assert svg.endswith("</svg>")
@@ -257,10 +370,11 @@ import sys
 sys.modules[{package!r}] = None
 from pathlib import Path
 import numpy as np
-from diffad_calibration.report import ReportData, ScoreHistogram, write_report
+from diffad_calibration.report import Category, ClassTable, ReportData, ScoreHistogram, write_report
 from diffad_runtime.errors import MissingExtraError
 try:
-    write_report(Path({str(tmp_path)!r}), ReportData("x", histograms=[ScoreHistogram("m", np.ones(2), np.ones(2), 1)]))
+    drawn = Category("c", ClassTable("c", []), histograms=[ScoreHistogram("m", np.ones(2), np.ones(2), 1)])
+    write_report(Path({str(tmp_path)!r}), ReportData("x", categories=[drawn]))
 except MissingExtraError as error:
     print(error)
 """

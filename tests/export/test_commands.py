@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from diffad_calibration.dataset import open_dataset
 from diffad_export.commands import export_run, teacher_contestant, teacher_timing, train_teacher
 from diffad_export.device import pick_device
 from diffad_export.recipe import ExportSummary
@@ -77,10 +78,10 @@ def test_device_names() -> None:
 
 
 @torch.no_grad()
-def test_the_teacher_as_a_contestant(tiny_export: ExportSummary, tiny_run: Path) -> None:
+def test_the_teacher_as_a_contestant(tiny_export: ExportSummary, tiny_run: Path, line_data: Path) -> None:
     bundle = open_bundle(tiny_export.bundle)
     images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8).numpy()
-    contestant = teacher_contestant(tiny_run, bundle)
+    contestant = teacher_contestant(tiny_run, bundle)(open_dataset(line_data))
     maps = contestant.maps(images)
     assert (contestant.name, maps.shape, str(maps.dtype)) == ("teacher", (3, 64, 64), "float32")
     assert contestant.score(maps[0]) <= maps[0].max()

@@ -9,11 +9,15 @@ from torch import Tensor, nn
 
 from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import BackboneFacts
-from diffad_export.fitting import ALPHAS, PastedSet, choose_alpha, normal_statistics, paste_set
+from diffad_export.config import ScoreConfig
+from diffad_export.fitting import ALPHAS, choose_alpha, fit_score
 from diffad_export.networks.student import Student
+from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.reconstructor import FeatureNorm, Reconstructor, fixed_noise, levels_of
 from diffad_export.resampling import Resample
-from diffad_export.score import NormalStatistics
+from diffad_export.score import FeatureScore, FittedScore, fuse
+from diffad_export.statistics import RIDGE, inputs, normal_statistics, whitening_of
+from diffad_export.weights import fit_positive_weights
 from diffad_runtime.result import Image
 
 SIZE, GRID = 64, 16
@@ -52,36 +56,89 @@ def test_pasted_defects_depend_on_the_seed(good: Image) -> None:
     assert not np.array_equal(a[10:], c[10:])
 
 
-def reconstructor(statistics: NormalStatistics | None = None) -> Reconstructor:
+def reconstructor(kind: FeatureScore = "combined") -> Reconstructor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         student = Student(12, 8).fold()
     norm = FeatureNorm(torch.zeros(12), torch.ones(12))
-    return Reconstructor(student, norm, levels_of((50,)), fixed_noise(1, SIZE, 0), statistics=statistics).eval()
+    fitted = FittedScore.neutral(kind, 1, 12)
+    return Reconstructor(student, norm, levels_of((50,)), fixed_noise(1, SIZE, 0), fitted).eval()
 
 
+@torch.no_grad()
 def test_scores_of_the_images_measured_have_mean_zero_and_deviation_one(good: Image, extractor: Extractor) -> None:
-    statistics = normal_statistics(reconstructor(), extractor, good)
-    assert statistics.pixel_std[0] > 0
-    with torch.no_grad():
-        _, pixel, feature = reconstructor(statistics)(*extractor(torch.from_numpy(good)))
-    for score in (pixel, feature):
-        assert score.mean().item() == pytest.approx(0, abs=1e-3)
-        assert score.std().item() == pytest.approx(1, abs=1e-3)
+    model = reconstructor()
+    model.refit(normal_statistics(model, extractor, good))
+    pixels, features = model.raw_scores(*extractor(torch.from_numpy(good)))
+    s = model.fitted
+    for scores in ((pixels - s.pixel_mean) / s.pixel_std, (features - s.feature_mean) / s.feature_std):
+        flat = scores.flatten(1, -3).transpose(0, 1).flatten(1)
+        assert flat.mean(1).abs().max().item() < 1e-3
+        assert (flat.std(1) - 1).abs().max().item() < 1e-3
 
 
-class Rigged(nn.Module):
-    """A reconstructor whose two scores are given, row by row."""
+@torch.no_grad()
+def test_statistics_per_location_follow_a_location_that_is_always_loud(good: Image, extractor: Extractor) -> None:
+    model = reconstructor(kind="residual")
+    loud = np.concatenate([good] * 10)
+    loud[:, 24:40, 24:40] = 255
+    whole, local = (normal_statistics(model, extractor, loud, per_location=p) for p in (False, True))
+    assert whole.feature_mean.shape == (1, 1, 1, 1)
+    assert local.feature_mean.shape == (1, 1, GRID, GRID)
+    raw = torch.cat([model.raw_scores(x, f)[1] for x, f in inputs(extractor, loud, "")]).mean(0)[0, 0]
+    row, column = divmod(int(raw.argmax()), GRID)
+    assert local.feature_mean[0, 0, row, column] > whole.feature_mean.item()
+    # One image alone says little about a place: its figures stay near the global ones.
+    shy = normal_statistics(model, extractor, loud[:1], per_location=True)
+    assert shy.feature_mean.std() < 0.2 * local.feature_mean.std()
 
-    def __init__(self, pixel: Tensor, feature: Tensor) -> None:
-        super().__init__()
-        self.scores, self.row, self.to_map = (pixel, feature), 0, Resample(GRID, SIZE)
 
-    def forward(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
-        rows = slice(self.row, self.row + len(x))
-        self.row = rows.stop
-        pixel, feature = (score[rows] for score in self.scores)
-        return pixel, pixel, feature
+@torch.no_grad()
+def test_whitened_residuals_of_good_images_are_white(good: Image, extractor: Extractor) -> None:
+    model = reconstructor(kind="whitened")
+    whitening = whitening_of(model, extractor, good)
+    assert whitening.shape == (1, 12, 12)
+    z = []
+    for x, f in inputs(extractor, good, ""):
+        out = model.denoised(x, 0)
+        z.append(((f - out.f) * (-0.5 * out.f_log_var).exp()).permute(1, 0, 2, 3).flatten(1))
+    flat = torch.cat(z, 1)
+    raw = flat @ flat.T / flat.shape[1]
+    shrunk = raw + RIDGE * raw.diagonal().mean() * torch.eye(12)
+    torch.testing.assert_close(whitening[0] @ shrunk @ whitening[0].T, torch.eye(12), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["residual", "likelihood", "whitened", "combined"])
+@pytest.mark.parametrize("weights", ["equal", "fitted"])
+def test_everything_that_a_configuration_asks_for_is_fitted(
+    kind: FeatureScore, weights: Any, good: Image, extractor: Extractor
+) -> None:
+    model, pasted = reconstructor(kind="residual"), paste_set(good, seed=0)
+    config = ScoreConfig(chain_steps=(50,), feature_score=kind, weights=weights, alpha=None, variance_floor=0.1)
+    fit = fit_score(model, extractor, good, pasted, config, more=good)
+    assert fit.score.kind == kind == model.fitted.kind
+    assert tuple(fit.alphas) == ALPHAS
+    assert model.alpha == fit.score.alpha == max(fit.alphas, key=lambda a: (round(fit.alphas[a], 4), -a))
+    assert fit.score.floor == 0.1
+    assert float(fit.score.feature_weight.sum()) == pytest.approx(1)
+    assert float(fit.score.channel_weight.sum()) == pytest.approx(1)
+    assert (float(fit.score.channel_weight.std()) > 1e-4) == (weights == "fitted")
+    given = fit_score(model, extractor, good, pasted, config.model_copy(update={"alpha": 0.3}), more=good)
+    assert given.score.alpha == 0.3
+    assert given.alphas == {}
+
+
+def test_positive_weights_find_the_score_that_knows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    defective = (torch.rand(4000, generator=generator) < 0.2).float()
+    scores = torch.randn(4000, 3, generator=generator)
+    scores[:, 1] += 3 * defective
+    weight = fit_positive_weights(scores, defective)
+    assert weight.sum().item() == pytest.approx(1)
+    assert weight.min() > 0
+    assert weight[1] > 2 * weight[[0, 2]].max()
+    # A strong pull keeps them equal.
+    assert fit_positive_weights(scores, defective, pull=1e3).std() < 0.02
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +148,26 @@ def pasted() -> PastedSet:
     for i in range(6):
         masks[6 + i, 8 * i : 8 * i + 16, 16:32] = 255
     return PastedSet(np.zeros((12, SIZE, SIZE, 3), np.uint8), masks, np.repeat(np.array([0, 1], np.int64), 6))
+
+
+class Rigged:
+    """A reconstructor whose two scores are given, row by row; statistics change nothing."""
+
+    def __init__(self, pixel: Tensor, feature: Tensor) -> None:
+        self.scores, self.row, self.to_map = (pixel, feature), 0, Resample(GRID, SIZE)
+        self.fitted = FittedScore.neutral("residual", 1, 12)
+
+    def refit(self, fitted: FittedScore) -> None:
+        self.fitted = fitted
+
+    def raw_scores(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        rows = slice(self.row, self.row + len(x))
+        self.row = rows.stop
+        return self.scores[0][rows, None], self.scores[1][rows, None, None]
+
+    def fuse(self, pixels: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pixel, feature = pixels[:, 0], features[:, 0, 0]
+        return self.to_map(fuse(pixel, feature, self.fitted.alpha)), pixel, feature
 
 
 def truth(pasted: PastedSet) -> Tensor:

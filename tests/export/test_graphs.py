@@ -1,6 +1,7 @@
 """The graphs that leave torch: their form, what they must not hold, and that they answer as torch does."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from diffad_export.graphs import EXTRACTOR_IO, OPSET, RECONSTRUCTOR_IO, reconstr
 from diffad_export.networks.student import Student
 from diffad_export.recipe import ExportSummary
 from diffad_export.reconstructor import FeatureNorm, Reconstructor, fixed_noise, levels_of
-from diffad_export.score import NormalStatistics
+from diffad_export.score import FeatureScore, FittedScore
 from diffad_runtime.bundle import Bundle, open_bundle
 
 SIZE, GRID, CHANNELS = 64, 16, 192
@@ -96,7 +97,13 @@ def test_the_extractor_graph_answers_as_torch_does(bundle: Bundle, lite0: Extrac
         close(a, b.numpy())
 
 
-def test_the_reconstructor_graph_answers_as_torch_does() -> None:
+@pytest.mark.parametrize("kind", ["residual", "likelihood", "whitened", "combined"])
+def test_the_reconstructor_graph_answers_as_torch_does(kind: FeatureScore) -> None:
+    fitted = replace(
+        FittedScore.neutral(kind, 1, CHANNELS, alpha=0.3, floor=0.1),
+        pixel_mean=torch.full((1, 1, 1), 0.5),
+        feature_std=torch.full((1, 1, GRID, GRID), 3.0),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         student = Student(CHANNELS, 8).fold()
@@ -105,9 +112,8 @@ def test_the_reconstructor_graph_answers_as_torch_does() -> None:
         FeatureNorm(torch.linspace(-1, 1, CHANNELS), torch.linspace(0.5, 2, CHANNELS)),
         levels_of((50,)),
         fixed_noise(1, SIZE, 7),
-        alpha=0.3,
+        fitted,
         sigma=4.0,
-        statistics=NormalStatistics((0.5,), (2.0,), (1.0,), (3.0,)),
     ).eval()
     graph = session(reconstructor_graph(model, CHANNELS, SIZE))
     for seed in range(3):

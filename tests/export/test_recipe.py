@@ -12,9 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.loading import load_images
-from diffad_export.fitting import paste_set
 from diffad_export.gates import certify, pick_golden
+from diffad_export.pasted import paste_set
 from diffad_export.recipe import ExportOptions, ExportSummary, export
 from diffad_export.runfolder import open_run
 from diffad_export.variants import Graphs, engine_maps, outcomes
@@ -34,9 +33,9 @@ def test_the_manifest_tells_how_the_model_was_made(tiny_export: ExportSummary, l
     assert manifest.default_variant == "int8"
     assert manifest.variants.keys() == {"fp32", "int8"}
     assert manifest.thresholds.good_images == 8
-    assert manifest.provenance["data"]["good_images"] == 40
+    assert manifest.provenance["data"]["categories"][0]["good_images"] == 40
     assert manifest.provenance["distil"]["width"] == 16
-    assert manifest.provenance["train"]["teacher"]["width"] == 32
+    assert manifest.provenance["train"]["teacher"]["widths"] == [32, 64]
     assert "torch" in manifest.provenance["versions"]
     assert str(line_data.parent) not in manifest.model_dump_json()
     assert bundle.digest == tiny_export.digest
@@ -70,7 +69,7 @@ def test_held_back_good_images_pass_their_own_threshold(
     tiny_export: ExportSummary, tiny_run: Path, line_data: Path
 ) -> None:
     run = open_run(tiny_run)
-    held = run.split(load_images(open_dataset(line_data).train_good, 64)).held
+    held = run.split(open_dataset(line_data)).held
     with Inspector.open(tiny_export.bundle, variant="fp32", threads=1) as inspector:
         assert sum(inspector.inspect(image).verdict is Verdict.NG for image in held) <= 1  # 0.2 of 8
 
@@ -126,7 +125,7 @@ def test_a_graph_with_one_wrong_weight_tensor_is_refused(
 ) -> None:
     bundle, run = open_bundle(tiny_export.bundle), open_run(tiny_run)
     how, threshold = bundle.manifest.image_score, bundle.manifest.thresholds.image
-    pasted = paste_set(run.split(load_images(open_dataset(line_data).train_good, 64)).held, seed=0)
+    pasted = paste_set(run.split(open_dataset(line_data)).held, seed=0)
     extractor, reconstructor = bundle.graphs("fp32")
 
     def judge(factor: float) -> list:  # type: ignore[type-arg]
@@ -161,5 +160,5 @@ def test_other_images_than_those_of_the_training(tiny_run: Path, line_data: Path
     assert image is not None
     image[:9, :9] = 255 - image[:9, :9]  # pixels, not names
     cv2.imwrite(str(path), image)
-    with pytest.raises(DataError, match=r"the 40 good images differ from those that .* was trained on"):
+    with pytest.raises(DataError, match=r"the 40 good images of line differ from those that .* was trained on"):
         export(tiny_run, other, tmp_path / "m.diffad", ExportOptions())

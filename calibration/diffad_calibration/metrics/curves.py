@@ -75,12 +75,15 @@ def _counts(positive: Array, negative: Array) -> tuple[Curve, Curve, int]:
 
 
 def _sorted(scores: Array) -> Array:
-    flat: Array = np.sort(np.asarray(scores), axis=None)
+    flat: Array = np.asarray(scores).ravel()
+    # Pools come sorted; sorting tens of millions of pixels once more for every metric would only cost memory.
+    if not (flat[:-1] <= flat[1:]).all():
+        flat = np.sort(flat)
     if flat.size == 0:
         raise DataError(
             "a ranking metric needs both good and defective scores, one of them is empty",
             mend="Evaluate a set with both",
         )
-    if np.isnan(flat[-1]):
+    if np.isnan(flat[-1]):  # NaN sorts last
         raise DataError("scores hold NaN", mend="Check the model that made them before measuring it")
     return flat

@@ -1,21 +1,17 @@
-"""The pixels of one class's test images, split into negative and positive, positives weighted by component.
+"""The pixels of one class's test images in two sorted arrays, positives weighted by component. Exact, all in memory.
 
-Knows maps and ground-truth masks of one size. Does not know what is computed from them, nor image-level scores.
+Knows maps and ground-truth masks. Does not know what is computed from them, nor image-level scores.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from diffad_runtime.errors import DataError
+from diffad_calibration.metrics.pixels import Mask, PixelStore, Scores, paired
 
-Scores = npt.NDArray[np.float32]
-_ABSENT: Final = "absent"
+__all__ = ["PixelPool", "Scores", "pool_pixels", "pool_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class PixelPool:
     components: int
 
 
-def pool_pixels(maps: Iterable[Scores], masks: Iterable[npt.NDArray[np.generic] | None]) -> PixelPool:
+def pool_pixels(maps: Iterable[Scores], masks: Iterable[Mask]) -> PixelPool:
     """Pool anomaly maps against their masks.
 
     Args:
@@ -48,35 +44,19 @@ def pool_pixels(maps: Iterable[Scores], masks: Iterable[npt.NDArray[np.generic] 
     Raises:
         DataError: a map and its mask differ in shape, a map holds NaN, or there are not as many maps as masks.
     """
-    negative: list[Scores] = []
-    positive: list[Scores] = []
-    sizes: list[npt.NDArray[np.int64]] = []
-    components = 0
-    for index, (scores, mask) in enumerate(zip_longest(maps, masks, fillvalue=_ABSENT)):
-        if isinstance(scores, str) or isinstance(mask, str):
-            raise DataError(
-                f"maps and masks differ in number, one ends after {index}", mend="Give one mask, or None, a map"
-            )
-        if np.isnan(scores).any():
-            raise DataError(f"anomaly map {index} holds NaN", mend="Check the model that made it before measuring it")
-        if mask is None or not mask.any():
-            negative.append(np.asarray(scores, np.float32).ravel())
-            continue
-        if mask.shape != scores.shape:
-            raise DataError(
-                f"anomaly map {index} is {scores.shape} and its mask is {mask.shape}",
-                mend="Resize the mask (nearest) to the map's size",
-            )
-        defect = mask != 0
-        count, labels = cv2.connectedComponents(defect.astype(np.uint8), connectivity=8)
-        inside = labels[defect]
-        negative.append(np.asarray(scores[~defect], np.float32))
-        positive.append(np.asarray(scores[defect], np.float32))
-        sizes.append(np.bincount(inside, minlength=count)[inside].astype(np.int64))
-        components += count - 1
-    pooled = np.concatenate(positive) if positive else np.empty(0, np.float32)
-    order = np.argsort(pooled, kind="stable")
+    store = PixelStore(limit=None)
+    for scores, mask in paired(maps, masks):
+        store.add(scores, mask)
+    return pool_store(store)
+
+
+def pool_store(store: PixelStore) -> PixelPool:
+    """Pool a store that was never thinned."""
+    images = store.images
+    negative = np.concatenate([image.negative for image in images]) if images else np.empty(0, np.float32)
+    negative.sort()
+    positive = np.concatenate([image.positive for image in images]) if images else np.empty(0, np.float32)
+    order = np.argsort(positive, kind="stable")
+    sizes = [image.sizes[image.component] for image in images]
     size = np.concatenate(sizes) if sizes else np.empty(0, np.int64)
-    below = np.concatenate(negative) if negative else np.empty(0, np.float32)
-    below.sort()
-    return PixelPool(below, pooled[order], size[order], components)
+    return PixelPool(negative, positive[order], size[order], store.components)

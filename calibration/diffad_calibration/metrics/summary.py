@@ -3,16 +3,18 @@
 Knows how the metrics are named in reports. Does not know where maps come from, nor how a report looks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from diffad_calibration.metrics.aupro import aupro
-from diffad_calibration.metrics.curves import auroc, average_precision, f1_max
-from diffad_calibration.metrics.pool import Scores, pool_pixels
+from diffad_calibration.metrics.meter import ClassMeter
+from diffad_calibration.metrics.pixels import EXACT_PIXELS, Mask, Scores, paired
 from diffad_runtime.errors import DataError
+
+FIGURES: Final = ("aupro_30", "aupro_05", "pixel_auroc", "pixel_ap", "image_auroc", "image_ap", "f1_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,28 @@ class ClassMetrics:
         return asdict(self)
 
 
+def class_metrics(meter: ClassMeter) -> ClassMetrics:
+    """What a meter has measured."""
+    return ClassMetrics(**meter.figures(), images=meter.labels.size)
+
+
 def evaluate_maps(
     maps: Iterable[Scores],
-    masks: Iterable[npt.NDArray[np.generic] | None],
+    masks: Iterable[Mask],
     image_scores: Sequence[float] | npt.NDArray[np.floating],
     labels: Sequence[int] | npt.NDArray[np.integer],
+    *,
+    exact_pixels: int | None = EXACT_PIXELS,
 ) -> ClassMetrics:
     """Measure one class.
 
     Args:
-        maps: float32 (S, S) each; may be a generator, so that only pooled pixels stay in memory.
+        maps: float32 (S, S) each; may be a generator, one map is held at a time.
         masks: (S, S) each, non-zero = defect, or None for a good image. A defective image may have an empty mask
             (a defect lost in resizing): it counts for the image figures and adds no component.
         image_scores: one a map, higher = more anomalous.
         labels: one a map, 0 = good, 1 = defective.
+        exact_pixels: beyond so many pixels, scores are thinned as pixels.py says; None: never.
 
     Raises:
         DataError: numbers of maps, masks, scores and labels differ, NaN, or a good image with a defect mask.
@@ -67,45 +77,28 @@ def evaluate_maps(
             f"expected one score and one label of 0 or 1 an image, got {scores.shape} and {truth.shape}",
             mend="Give image_scores and labels in the order of the maps",
         )
-    pool = pool_pixels(maps, _checked(masks, truth))
-    pixels = pool.positive.size > 0 and pool.negative.size > 0
-    good, bad = scores[truth == 0], scores[truth == 1]
-    images = good.size > 0 and bad.size > 0
-    return ClassMetrics(
-        aupro_30=aupro(pool, 0.3) if pixels else None,
-        aupro_05=aupro(pool, 0.05) if pixels else None,
-        pixel_auroc=auroc(pool.positive, pool.negative) if pixels else None,
-        pixel_ap=average_precision(pool.positive, pool.negative) if pixels else None,
-        image_auroc=auroc(bad, good) if images else None,
-        image_ap=average_precision(bad, good) if images else None,
-        f1_max=f1_max(bad, good) if images else None,
-        images=int(scores.size),
-    )
+    meter = ClassMeter(exact_pixels=exact_pixels)
+    for index, (one, mask) in enumerate(paired(maps, _counted(masks, truth.size))):
+        meter.add(one, mask, scores[index], truth[index])
+    return class_metrics(meter)
 
 
 def macro_average(classes: Mapping[str, ClassMetrics]) -> ClassMetrics:
     """Mean of each figure over the classes where it is defined, None where it is nowhere; images are summed."""
     rows = [metrics.to_dict() for metrics in classes.values()]
     means: dict[str, float | None] = {}
-    for key in ("aupro_30", "aupro_05", "pixel_auroc", "pixel_ap", "image_auroc", "image_ap", "f1_max"):
+    for key in FIGURES:
         known = [value for row in rows if (value := row[key]) is not None]
         means[key] = float(np.mean(known)) if known else None
     return ClassMetrics(**means, images=sum(metrics.images for metrics in classes.values()))
 
 
-def _checked(
-    masks: Iterable[npt.NDArray[np.generic] | None], truth: npt.NDArray[np.int64]
-) -> Iterable[npt.NDArray[np.generic] | None]:
+def _counted(masks: Iterable[Mask], labels: int) -> Iterator[Mask]:
     count = 0
     for mask in masks:
-        if count >= truth.size:
-            raise DataError(f"more masks than the {truth.size} labels", mend="Give one mask, or None, a label")
-        if truth[count] == 0 and mask is not None and mask.any():
-            raise DataError(
-                f"image {count} is labelled good and its mask marks a defect",
-                mend="Move the image to a defect folder or empty its mask",
-            )
+        if count >= labels:
+            raise DataError(f"more masks than the {labels} labels", mend="Give one mask, or None, a label")
         count += 1
         yield mask
-    if count != truth.size:
-        raise DataError(f"{count} masks for {truth.size} labels", mend="Give one mask, or None, a label")
+    if count != labels:
+        raise DataError(f"{count} masks for {labels} labels", mend="Give one mask, or None, a label")

@@ -4,8 +4,12 @@ Knows how results are shown. Does not know how they were measured, nor torch.
 """
 
 from diffad_calibration.report.data import (
+    Category,
+    Chart,
     ClassTable,
+    Curve,
     Example,
+    LeadRow,
     ModelRow,
     ReportData,
     ScoreHistogram,
@@ -13,4 +17,16 @@ from diffad_calibration.report.data import (
 )
 from diffad_calibration.report.page import write_report
 
-__all__ = ["ClassTable", "Example", "ModelRow", "ReportData", "ScoreHistogram", "TimingRow", "write_report"]
+__all__ = [
+    "Category",
+    "Chart",
+    "ClassTable",
+    "Curve",
+    "Example",
+    "LeadRow",
+    "ModelRow",
+    "ReportData",
+    "ScoreHistogram",
+    "TimingRow",
+    "write_report",
+]

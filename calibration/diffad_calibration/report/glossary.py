@@ -77,3 +77,24 @@ COLUMN_MEANINGS = (
         "Weighted sum of the two, laid over the frame; the outline is the mask that the pixel threshold cuts out.",
     ),
 )
+
+INTERVAL_MEANING = (
+    "Small print",
+    "Interval of the figure: good and defective images are drawn anew, with replacement, and the figure is measured "
+    "each time. It says how far the figure depends on which images were there, not on the training's seed.",
+)
+VERDICT_MEANING = (
+    "OK, NG, ERROR",
+    "Good part; anomalous part; no judgement could be made, which a line must treat as a reject.",
+)
+
+
+def meanings(*, figures: bool, pictures: bool) -> list[tuple[str, str]]:
+    """What the page explains at its end: names with their meanings."""
+    rows: list[tuple[str, str]] = []
+    if figures:
+        rows += [(metric.label, metric.meaning) for metric in METRICS]
+        rows.append(INTERVAL_MEANING)
+    if pictures:
+        rows += COLUMN_MEANINGS
+    return [*rows, VERDICT_MEANING]

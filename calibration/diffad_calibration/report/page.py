@@ -1,6 +1,7 @@
 """Write a report folder: index.html and its pictures, no network, no scripts, no fonts from elsewhere.
 
-Knows files and the template. Does not know colours of maps (pictures.py) or how a histogram is drawn (histogram.py).
+Knows files and the templates (page.html.j2 and what it includes). Does not know colours of maps (pictures.py) nor how
+curves and histograms are drawn (charts.py, histogram.py).
 Pictures lie in a folder named after their content, so that an old page never shows new pictures: they are moved in
 place whole, then the page is replaced, then older picture folders of earlier reports go.
 """
@@ -18,13 +19,17 @@ from typing import Any
 import cv2
 
 from diffad_calibration.report import glossary
-from diffad_calibration.report.data import ReportData
+from diffad_calibration.report.charts import HEADINGS, chart_svg, legend
+from diffad_calibration.report.data import Category, Example, ReportData
 from diffad_calibration.report.histogram import histogram_svg
-from diffad_calibration.report.pictures import draw, shared_scales
+from diffad_calibration.report.pictures import Scales, draw, shared_scales
 from diffad_calibration.report.tables import (
+    chart_words,
     detection_table,
     example_row,
     histogram_words,
+    lead_rows,
+    overview_tables,
     scale_row,
     timing_rows,
 )
@@ -72,50 +77,94 @@ def write_report(folder: Path, data: ReportData) -> Path:
 def _render(data: ReportData, pictures: dict[str, bytes]) -> str:
     """HTML whose pictures lie in "pictures-unnamed/"; their PNG bytes are added to `pictures` by file name."""
     try:
-        from jinja2 import Environment, StrictUndefined  # noqa: PLC0415  only needed where a report is drawn
+        from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415  only needed where a report is drawn
         from markupsafe import Markup  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("jinja2", extra="export", purpose="drawing a report") from error
-    source = resources.files("diffad_calibration.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
-    histograms = [
-        {
-            "model": histogram.model,
-            "words": histogram_words(histogram),
-            # The drawing is ours and holds no text from outside.
-            "svg": Markup(histogram_svg(histogram, element_id=f"h{number}")),
-        }
-        for number, histogram in enumerate(data.histograms)
-    ]
-    return template.render(
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    if data.explained is not None:
+        pictures.update(getattr(data.explained, "pictures", {}))
+    categories = [_category(number, category, pictures) for number, category in enumerate(data.categories)]
+    for category in categories:
+        # The drawings are ours and hold no text from outside.
+        for drawn in (*category["charts"], *category["histograms"]):
+            drawn["svg"] = Markup(drawn["svg"])
+    return environment.get_template("page.html.j2").render(
         data=data,
         metrics=glossary.METRICS,
         columns=glossary.COLUMN_MEANINGS,
-        tables=[detection_table(table) for table in data.classes],
+        meanings=glossary.meanings(figures=bool(categories), pictures=any(c["pictured"] for c in categories)),
+        macro=detection_table(data.macro) if data.macro else None,
+        matrices=overview_tables(data.categories, data.macro) if data.macro else [],
+        leads=lead_rows(data.leads),
+        categories=categories,
         timings=timing_rows(data.timings),
-        histograms=histograms,
-        **_example_context(data, pictures),
+        explained=data.explained,
     )
 
 
-def _example_context(data: ReportData, pictures: dict[str, bytes]) -> dict[str, Any]:
-    scales = shared_scales(data.examples)
-    rows = []
-    for number, example in enumerate(data.examples):
-        drawn = draw(example, scales)
-        names = {column: f"{number:03d}-{column}.png" for column in drawn}
-        pictures.update({names[column]: _png(picture) for column, picture in drawn.items()})
-        rows.append(example_row(example, names, drawn["image"].shape))
+def _template(name: str) -> str | None:
+    """A template of this folder, None where there is no such file."""
+    file = resources.files("diffad_calibration.report").joinpath(name)
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def _category(number: int, category: Category, pictures: dict[str, bytes]) -> dict[str, Any]:
+    """What category.html.j2 shows; PNG bytes are added to `pictures` by file name."""
+    models = [row.model for row in category.table.rows]
+    rows = [*category.misses, *category.alarms, *category.examples]
+    scales = shared_scales(rows)
+    first = f"{number:02d}"
+    drawn = [_row(f"{first}-{place:03d}", example, scales, pictures) for place, example in enumerate(rows)]
+    alarms_end = len(category.misses) + len(category.alarms)
     return {
-        "examples": rows,
+        "name": category.name,
+        "id": f"category-{number + 1}",
+        "words": "; ".join(value for _, value in category.facts),
+        "facts": category.facts,
+        "table": detection_table(category.table),
+        "lines": legend(models),
+        "charts": [
+            {
+                "heading": HEADINGS[chart.kind][0],
+                "words": chart_words(chart),
+                "svg": chart_svg(chart, models, element_id=f"c{number}-{chart.kind}"),
+            }
+            for chart in category.charts
+            if chart.curves
+        ],
+        "histograms": [
+            {
+                "model": histogram.model,
+                "words": histogram_words(histogram),
+                "svg": histogram_svg(histogram, element_id=f"h{number}-{place}"),
+            }
+            for place, histogram in enumerate(category.histograms)
+        ],
+        "pictured": bool(rows),
+        "judged": category.judged,
+        "misses": drawn[: len(category.misses)],
+        "alarms": drawn[len(category.misses) : alarms_end],
+        "examples": drawn[alarms_end:],
         "scales": [
             scale_row(glossary.PIXEL_COLUMN, scales.pixel),
             scale_row(glossary.FEATURE_COLUMN, scales.feature),
             scale_row(glossary.FUSED_COLUMN, scales.fused),
         ],
     }
+
+
+def _row(prefix: str, example: Example, scales: Scales, pictures: dict[str, bytes]) -> dict[str, Any]:
+    drawn = draw(example, scales)
+    names = {column: f"{prefix}-{column}.png" for column in drawn}
+    pictures.update({names[column]: _png(picture) for column, picture in drawn.items()})
+    return example_row(example, names, drawn["image"].shape)
 
 
 def _png(picture: Image) -> bytes:

@@ -9,11 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from diffad_calibration.report.data import GOOD, ClassTable, Example, ScoreHistogram, TimingRow
+from diffad_calibration.report.data import (
+    GOOD,
+    Category,
+    Chart,
+    ClassTable,
+    Example,
+    LeadRow,
+    ScoreHistogram,
+    TimingRow,
+)
 from diffad_calibration.report.glossary import METRICS
 from diffad_calibration.report.pictures import ColourScale
 
 UNDEFINED = "–"
+CHIEF_METRICS = ("aupro_30", "pixel_auroc", "image_auroc")
 
 
 def detection_table(table: ClassTable) -> dict[str, Any]:
@@ -21,23 +31,62 @@ def detection_table(table: ClassTable) -> dict[str, Any]:
 
     A column with fewer than two values has no best one: there is nothing to compare.
     """
-    printed = [{metric.key: _figure(row.metrics.get(metric.key)) for metric in METRICS} for row in table.rows]
-    best: dict[str, str | None] = {}
-    for metric in METRICS:
-        known = [row[metric.key] for row in printed if row[metric.key] != UNDEFINED]
-        best[metric.key] = max(known, key=float) if len(known) > 1 else None
+    columns = [[row.metrics.get(metric.key) for row in table.rows] for metric in METRICS]
+    marked = [_marked(column) for column in columns]
     return {
         "name": table.name,
         "rows": [
             {
                 "model": row.model,
                 "note": row.note,
-                "cells": [{"text": text, "best": text == best[key]} for key, text in cells.items()],
+                "cells": [
+                    {**column[number], "interval": _interval(row.intervals.get(metric.key))}
+                    for column, metric in zip(marked, METRICS, strict=True)
+                ],
                 "images": _count(row.metrics.get("images")),
             }
-            for row, cells in zip(table.rows, printed, strict=True)
+            for number, row in enumerate(table.rows)
         ],
     }
+
+
+def overview_tables(categories: Sequence[Category], macro: ClassTable) -> list[dict[str, Any]]:
+    """One table a chief metric: a row a category and their mean last, a column a model."""
+    made = []
+    for metric in METRICS:
+        if metric.key in CHIEF_METRICS:
+            rows = []
+            for name, table in [*((c.name, c.table) for c in categories), ("mean", macro)]:
+                cells = _marked([row.metrics.get(metric.key) for row in table.rows])
+                for cell, row in zip(cells, table.rows, strict=True):
+                    cell["interval"] = _interval(row.intervals.get(metric.key))
+                rows.append({"name": name, "cells": cells})
+            made.append({"metric": metric, "models": [row.model for row in macro.rows], "rows": rows})
+    return made
+
+
+def lead_rows(leads: Sequence[LeadRow]) -> list[dict[str, Any]]:
+    """One row a model that the first is compared with; `sure` where the interval leaves zero out."""
+    rows = []
+    for lead in leads:
+        cells = []
+        for metric in METRICS:
+            found = lead.differences.get(metric.key)
+            if found is None:
+                cells.append({"text": UNDEFINED, "interval": "", "sure": False})
+                continue
+            by, low, high = found
+            words = f"{_signed(low)} to {_signed(high)}"
+            cells.append({"text": _signed(by), "interval": words, "sure": low > 0 or high < 0})
+        rows.append({"model": lead.model, "cells": cells})
+    return rows
+
+
+def chart_words(chart: Chart) -> str:
+    """What the drawing shows, for those who do not see it: the height of each curve at one place."""
+    place = {"image_roc": 0.05, "pixel_roc": 0.05, "pro": 0.05}[chart.kind]
+    parts = [f"{curve.model} {float(np.interp(place, curve.x, curve.y)):.3f}" for curve in chart.curves]
+    return f"At a false positive rate of {place:g}: {', '.join(parts)}."
 
 
 def timing_rows(timings: Sequence[TimingRow]) -> list[dict[str, Any]]:
@@ -69,6 +118,7 @@ def example_row(example: Example, names: Mapping[str, str], shape: Sequence[int]
         "outcome": outcome,
         "score": score_text(example.score),
         "threshold": score_text(example.threshold),
+        "remark": example.remark,
         "mask_share": _mask_words(example),
         "files": dict(names),
         "height": shape[0],
@@ -89,6 +139,8 @@ def scale_row(column: str, scale: ColourScale) -> dict[str, str]:
 
 def histogram_words(histogram: ScoreHistogram) -> str:
     """What the drawing shows, for those who do not see it, and to check it against."""
+    if histogram.threshold is None:
+        return f"No threshold; {np.size(histogram.good)} good and {np.size(histogram.defective)} defective parts."
     parts = [f"Threshold {score_text(histogram.threshold)}"]
     for scores, noun, verb in (
         (histogram.good, "good", "rejected"),
@@ -121,6 +173,23 @@ def milliseconds(value: float) -> str:
 
 def _figure(value: float | None) -> str:
     return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _marked(values: Sequence[float | None]) -> list[dict[str, Any]]:
+    """Printed values, the largest marked as best where there are two or more."""
+    printed = [_figure(value) for value in values]
+    known = [text for text in printed if text != UNDEFINED]
+    best = max(known, key=float) if len(known) > 1 else None
+    return [{"text": text, "best": text == best} for text in printed]
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{_figure(ends[0])} to {_figure(ends[1])}"
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.3f}"
+    return text.replace("-", "−") if float(text) else "0.000"
 
 
 def _count(value: float | None) -> str:

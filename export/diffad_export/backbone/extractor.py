@@ -33,13 +33,23 @@ class Extractor(nn.Module):
     Args:
         stages: four modules; stage i takes stage i - 1's output (the first takes the image) to stride 2 ** (i + 1).
         facts: what the stages are.
+        strides: those of STRIDES whose activations are features, growing.
+        grid_stride: features lie on a grid of S / grid_stride cells a side.
 
     The stages must already take BGR input (`to_bgr` re-orders a first convolution).
     """
 
-    def __init__(self, stages: list[nn.Module], facts: BackboneFacts) -> None:
+    def __init__(
+        self,
+        stages: list[nn.Module],
+        facts: BackboneFacts,
+        strides: tuple[int, ...] = STRIDES,
+        grid_stride: int = GRID_STRIDE,
+    ) -> None:
         super().__init__()
-        self.stages, self.facts = nn.ModuleList(stages), facts
+        self.strides, self.grid_stride = strides, grid_stride
+        # Stages beyond the deepest stride that is wanted are not run at all.
+        self.stages, self.facts = nn.ModuleList(stages[: STRIDES.index(max(strides)) + 1]), facts
         mean, std = torch.tensor(facts.mean).flip(0), torch.tensor(facts.std).flip(0)
         # pixel / 255 = (x + 1) / 2, so ((x + 1) / 2 - mean) / std = x * gain + offset
         self.register_buffer("gain", (0.5 / std).view(1, 3, 1, 1))
@@ -48,29 +58,36 @@ class Extractor(nn.Module):
         self.offset: Tensor
         self.eval().requires_grad_(False)
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Feature channels of each of `strides`; they stand one after the other in f."""
+        return tuple(self.facts.channels[STRIDES.index(stride)] for stride in self.strides)
+
     def taps(self, x: Tensor) -> list[Tensor]:
-        """x (B, 3, S, S) in [-1, 1], BGR -> four activations at strides 2, 4, 8, 16."""
+        """x (B, 3, S, S) in [-1, 1], BGR -> the activation at each of `strides`."""
         h, out = x * self.gain + self.offset, []
-        for stage in self.stages:
+        for stride, stage in zip(STRIDES, self.stages, strict=False):
             h = stage(h)
-            out.append(h)
+            if stride in self.strides:
+                out.append(h)
         return out
 
     def features(self, x: Tensor) -> Tensor:
-        """x (B, 3, S, S) -> f (B, C, S / 4, S / 4): every tap resized to one grid, concatenated."""
-        side = x.shape[-1] // GRID_STRIDE
+        """x (B, 3, S, S) -> f (B, C, G, G), G = S / grid_stride: every tap brought to one grid, concatenated."""
+        side = x.shape[-1] // self.grid_stride
         return torch.cat([self._on_grid(h, side) for h in self.taps(x)], 1)
 
     def _on_grid(self, h: Tensor, side: int) -> Tensor:
         if h.shape[-1] == side:
             return h
-        if h.shape[-1] == 2 * side:
-            return F.avg_pool2d(h, 2)  # what bilinear interpolation comes to at exactly half the size
+        if h.shape[-1] > side:
+            # The mean over each cell: at half the size that is bilinear interpolation, beyond it does not alias.
+            return F.avg_pool2d(h, h.shape[-1] // side)
         resized: Tensor = Resample(h.shape[-1], side).to(h.device)(h)
         return resized
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image uint8 (B, S, S, 3), BGR -> x (B, 3, S, S), f (B, C, S / 4, S / 4)."""
+        """image uint8 (B, S, S, 3), BGR -> x (B, 3, S, S), f (B, C, G, G)."""
         x = normalise(image)
         return x, self.features(x)
 

@@ -1,1 +1,5 @@
-"""The networks: a teacher that knows every noise level, a student that folds to plain convolutions."""
+"""The networks: teachers that know every noise level, a student that folds to plain convolutions."""
+
+from diffad_export.networks.make import make_teacher
+
+__all__ = ["make_teacher"]

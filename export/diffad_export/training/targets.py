@@ -4,23 +4,26 @@ Averaging removes the noise's part from the target, which one draw would hand on
 """
 
 import hashlib
-import os
-import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diffad_export.denoiser import Denoiser
 from diffad_export.device import autocast, bf16_is_native
 from diffad_export.diffusion.posterior import Level
+from diffad_export.distributed import World
 from diffad_export.feature_cache import FeatureCache
-from diffad_export.networks.teacher import Teacher
-from diffad_export.progress import track
+from diffad_export.fingerprint import weights_digest
+from diffad_export.shards import Rows, ShardedArray, open_shards, write_shards
+from diffad_export.training.loop import step_generator
 
-BATCH = 16
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,11 @@ class TeacherTargets:
 
     Attributes:
         x0: (N, 48, G, G).
-        f: (N, C, G, G), standardised.
+        f: (N, C, g, g), standardised.
     """
 
-    x0: npt.NDArray[np.float16]
-    f: npt.NDArray[np.float16]
+    x0: npt.NDArray[np.float16] | ShardedArray
+    f: npt.NDArray[np.float16] | ShardedArray
 
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
         """Rows -> x0 (B, 48, G, G), f (B, C, G, G), float32."""
@@ -41,45 +44,40 @@ class TeacherTargets:
 
 
 def teacher_targets(
-    folder: Path, teacher: Teacher, cache: FeatureCache, level: Level, *, draws: int, seed: int, device: torch.device
+    folder: Path, teacher: Denoiser, cache: FeatureCache, level: Level, *, draws: int, seed: int, world: World
 ) -> TeacherTargets:
-    """Open the targets of this teacher and cache, making them first where they are missing."""
-    weights = hashlib.sha256()
-    for name, tensor in sorted(teacher.state_dict().items()):
-        weights.update(name.encode())
-        weights.update(tensor.cpu().contiguous().numpy().tobytes())
-    key = f"{weights.hexdigest()} {cache.digest} {level.timestep} {draws} {seed} 1"
-    final = folder / f"targets-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not final.exists():
-        _write(final, teacher.to(device), cache, level, draws, seed, device)
-        teacher.cpu()
-    return TeacherTargets(np.load(final / "x0.npy", mmap_mode="r"), np.load(final / "f.npy", mmap_mode="r"))
+    """Open the targets of this teacher and cache, making first what of them is missing.
+
+    To be called by all processes of `world`, each of which makes its share.
+    """
+    key = f"{weights_digest(teacher)} {cache.digest} {level.timestep} {draws} {seed} {FORMAT}"
+    place = folder / f"targets-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    teacher.to(world.device)
+    make = _maker(teacher, cache, level, draws, seed, world.device)
+    write_shards(place, len(cache), make, world, "Teacher's answers, averaged over noise")
+    teacher.cpu()
+    arrays = open_shards(place, len(cache), ("x0", "f"), world)
+    return TeacherTargets(arrays["x0"], arrays["f"])
 
 
-@torch.no_grad()
-def _write(
-    final: Path, teacher: Teacher, cache: FeatureCache, level: Level, draws: int, seed: int, device: torch.device
-) -> None:
-    work = final.with_name(f"{final.name}.{os.getpid()}.part")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    count, channels, grid = len(cache), cache.features.shape[1], cache.features.shape[2]
-    x0 = np.lib.format.open_memmap(work / "x0.npy", "w+", np.float16, (count, 48, grid, grid))
-    f = np.lib.format.open_memmap(work / "f.npy", "w+", np.float16, (count, channels, grid, grid))
-    generator = torch.Generator().manual_seed(seed)
-    for start in track(range(0, count, BATCH), "Teacher's answers, averaged over noise"):
-        rows = np.arange(start, min(start + BATCH, count))
+def _maker(
+    teacher: Denoiser, cache: FeatureCache, level: Level, draws: int, seed: int, device: torch.device
+) -> Callable[[Rows], dict[str, npt.NDArray[Any]]]:
+    @torch.no_grad()
+    def make(rows: Rows) -> dict[str, npt.NDArray[Any]]:
         x, _ = cache.batch(rows, device)
         t = torch.full((len(rows),), level.timestep, device=device)
+        label = torch.from_numpy(cache.labels[rows]).to(device)
+        # From the first row's number: the noise of a row does not depend on who draws it.
+        generator = step_generator(seed, int(rows[0]))
         sums: list[Tensor] = []
         for _ in range(draws):
             noise = torch.randn(x.shape, generator=generator).to(device)
             with autocast(device, enabled=bf16_is_native(device)):
-                denoised = teacher(level.signal * x + level.noise * noise, t)
+                denoised = teacher(level.signal * x + level.noise * noise, t, label)
             parts = [denoised.x0, denoised.f]
             sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
-        x0[rows], f[rows] = ((s / draws).half().cpu().numpy() for s in sums)
-    x0.flush()
-    f.flush()
-    del x0, f
-    work.rename(final)
+        x0, f = ((s / draws).half().cpu().numpy() for s in sums)
+        return {"x0": x0, "f": f}
+
+    return make

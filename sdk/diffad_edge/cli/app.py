@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from diffad_edge.cli import bench, demo, doctor, evaluate, export, inspect, run, score, train
+from diffad_edge.cli import ablate, bench, demo, doctor, evaluate, export, inspect, run, score, train
 from diffad_runtime.errors import DiffadError
 
 INTERRUPTED = 130
@@ -65,6 +65,7 @@ _COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("train", "On the workstation", train.train),
     ("export", "On the workstation", export.export),
     ("eval", "On the workstation", evaluate.evaluate),
+    ("ablate", "On the workstation", ablate.ablate),
     ("run", "Beside the line", run.run),
     ("score", "Beside the line", score.score),
     ("bench", "Beside the line", bench.bench),

@@ -1,18 +1,25 @@
-"""`diffad-edge eval`: figures of a bundle on a test set, beside its teacher and published references."""
+"""`diffad-edge eval`: figures of a bundle or a trained run on test sets, beside published references."""
 
 # ruff: noqa: PLC0415  what a command needs is imported when it runs, so that --help is quick
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, DataOption, JsonOption, ThreadsOption
+from diffad_edge.cli.arguments import Backend, BackendOption, DataOption, JsonOption, ThreadsOption
 from diffad_edge.cli.workstation import workstation
+from diffad_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from diffad_calibration.evaluation import Lineup
 
 
 def evaluate(
-    model: BundleArgument,
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A .diffad bundle, or the run folder of a teacher.", show_default=False),
+    ],
     *,
     data: DataOption,
     out: Annotated[
@@ -26,20 +33,41 @@ def evaluate(
         str,
         typer.Option("--references", metavar="A,B", help="padim, patchcore; fitted on --data.", show_default="none"),
     ] = "",
+    confidence: Annotated[
+        bool, typer.Option("--confidence/--no-confidence", help="95 % intervals, by bootstrap over images.")
+    ] = True,
     backend: BackendOption = Backend.AUTO,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure every variant of a bundle on a test set with masks: AUPRO, AUROC, AP, F1-max."""
-    from diffad_calibration.evaluation.bundle import EvalRequest, evaluate_bundle
+    """Measure a bundle, or a teacher, on test sets with masks: AUPRO, AUROC, AP, F1-max; one or many categories."""
+    from diffad_calibration.evaluation import EvalRequest, evaluate_lineup
+    from diffad_calibration.metrics import Bootstrap
     from diffad_edge.cli.evalview import show_evaluation
     from diffad_edge.cli.status import Parts
+
+    names = tuple(name.strip() for name in references.split(",") if name.strip())
+    request = EvalRequest(data, names, report=out, bootstrap=Bootstrap() if confidence else None)
+    lineup = open_lineup(model, teacher, backend=backend.value, threads=threads)
+    with Parts() as parts:
+        outcome = evaluate_lineup(lineup, request, parts.update)
+    show_evaluation(outcome, json=json)
+
+
+def open_lineup(model: Path, teacher: Path | None, *, backend: str, threads: int | None) -> "Lineup":
+    """All variants of a bundle, with its teacher where asked; of a run folder, its teacher.
+
+    Raises:
+        InputError: a run folder together with --teacher; otherwise as the two functions that this one calls.
+    """
+    from diffad_calibration.evaluation import bundle_lineup
     from diffad_runtime.bundle import open_bundle
 
+    if model.is_dir():
+        if teacher:
+            raise InputError(f"{model} is a run folder, its own teacher is measured", mend="Leave out --teacher")
+        lineup: Lineup = workstation("run_lineup", "measuring a teacher")(model)
+        return lineup
     bundle = open_bundle(model)
     extra = [workstation("teacher_contestant", "measuring the teacher")(teacher, bundle)] if teacher else []
-    names = tuple(name.strip() for name in references.split(",") if name.strip())
-    request = EvalRequest(data=data, references=names, backend=backend.value, threads=threads, report=out)
-    with Parts() as parts:
-        outcome = evaluate_bundle(bundle, request, extra, parts.update)
-    show_evaluation(outcome, json=json)
+    return bundle_lineup(bundle, extra, backend=backend, threads=threads)

@@ -1,7 +1,9 @@
-"""Detection figures as a table. Knows words and digits; measures nothing."""
+"""Detection figures as tables. Knows words and digits; measures nothing."""
 
-from diffad_calibration.evaluation.bundle import EvalOutcome
-from diffad_calibration.evaluation.runner import Evaluation
+from collections.abc import Mapping
+
+from diffad_calibration.evaluation import EvalOutcome, Evaluation
+from diffad_calibration.metrics import ClassMetrics, Interval
 from diffad_edge.cli.output import print_json, stdout, table
 
 COLUMNS = {
@@ -13,6 +15,7 @@ COLUMNS = {
     "image_ap": "image\nAP",
     "f1_max": "F1\nmax",
 }
+LEAD_COLUMNS = ("aupro_30", "pixel_auroc", "image_auroc")
 
 
 def show_evaluation(outcome: EvalOutcome, *, json: bool) -> None:
@@ -27,13 +30,49 @@ def show_evaluation(outcome: EvalOutcome, *, json: bool) -> None:
 
 
 def show_figures(evaluation: Evaluation) -> None:
-    """One table a class."""
+    """One table a class, one of their means, and how far the first model is ahead of the others."""
+    console = stdout()
     for result in evaluation.classes:
-        rows = []
-        for name, scored in result.models.items():
-            figures = scored.metrics.to_dict()
-            values = [figures[key] for key in COLUMNS]
-            rows.append([name, *("-" if value is None else f"{value:.3f}" for value in values)])
+        rows = [_row(name, scored.metrics, scored.intervals) for name, scored in result.models.items()]
         title = f"{result.name}: {len(result.names)} test images at {evaluation.size} px"
-        stdout().print(table(title, ["model", *COLUMNS.values()], rows))
-        stdout().print()
+        console.print(table(title, ["model", *COLUMNS.values()], rows))
+        console.print()
+    if len(evaluation.classes) > 1:
+        rows = [_row(name, evaluation.macro(name), evaluation.macro_intervals(name)) for name in evaluation.models]
+        title = f"mean of {len(evaluation.classes)} categories, {evaluation.macro(evaluation.first).images} test images"
+        console.print(table(title, ["model", *COLUMNS.values()], rows))
+        console.print()
+    if evaluation.bootstrap is None:
+        return
+    how = evaluation.bootstrap
+    interval = f"{100 * how.level:g} % bootstrap interval over images, {how.resamples} resamples"
+    console.print(f"±: half the {interval}")
+    console.print()
+    if leads := [row for name in evaluation.models if (row := _lead(evaluation, name))]:
+        title = f"{evaluation.first} minus the others, on the same images"
+        console.print(table(title, ["against", *(COLUMNS[key].replace("\n", " ") for key in LEAD_COLUMNS)], leads))
+        console.print()
+
+
+def _row(name: str, metrics: ClassMetrics, intervals: Mapping[str, Interval]) -> list[str]:
+    figures = metrics.to_dict()
+    return [name, *(_figure(figures[key], intervals.get(key)) for key in COLUMNS)]
+
+
+def _figure(value: float | None, ends: Interval | None) -> str:
+    """The figure, with half its interval under it: seven whole intervals are too wide for 80 columns."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + (f"\n±{(ends[1] - ends[0]) / 2:.3f}".replace("0.", ".") if ends else "")
+
+
+def _lead(evaluation: Evaluation, other: str) -> list[str]:
+    if other == evaluation.first:
+        return []
+    lead = evaluation.lead(other)
+    return [other, *(_signed(lead[key]) if key in lead else "-" for key in LEAD_COLUMNS)]
+
+
+def _signed(lead: tuple[float, float, float]) -> str:
+    by, low, high = lead
+    return f"{by:+.3f}\n{low:+.3f} to {high:+.3f}"

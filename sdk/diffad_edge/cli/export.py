@@ -30,6 +30,10 @@ def export(
     ] = 0.01,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    category: Annotated[
+        str | None,
+        typer.Option("--category", help="Of a run that knows several.", show_default="the only one"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Distil the teacher, quantise, check against torch and pack the bundle."""
@@ -46,6 +50,7 @@ def export(
         max_aupro_drop=max_aupro_drop,
         false_reject_rate=false_reject_rate,
         device=device,
+        category=category,
         seed=seed,
     )
     show_export(summary, json=json)

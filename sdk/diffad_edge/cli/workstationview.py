@@ -14,13 +14,21 @@ def show_training(summary: Any, *, json: bool) -> None:
         return
     rows = [
         ("run", str(summary.run)),
-        ("trained", f"{summary.steps} steps in {summary.minutes:.1f} min, {summary.parameters / 1e6:.1f} M parameters"),
+        (
+            "trained",
+            f"{summary.steps} steps in {summary.minutes:.1f} min, {summary.samples_per_second:.1f} images a second",
+        ),
+        ("network", f"{summary.parameters / 1e6:.1f} M parameters, {summary.gflops:.1f} GFLOPs an evaluation"),
         ("loss", f"{summary.losses[0]:.3f} at first, {summary.losses[1]:.3f} at last"),
-        ("good images", f"{summary.good_images}, of which {summary.held_back} held back for statistics and thresholds"),
-        ("fusion", f"{summary.alpha:g} pixel KL + {1 - summary.alpha:g} features, chosen on pasted defects"),
-        ("next", f"diffad-edge export {summary.run} --data DIR --out model.diffad"),
+        *((name, _category(summary, name)) for name in summary.good_images),
+        ("next", f"diffad-edge eval {summary.run} --data DIR, or export {summary.run} --data DIR --out model.diffad"),
     ]
     stdout().print(facts(rows))
+
+
+def _category(summary: Any, name: str) -> str:
+    alpha, held = summary.alphas[name], summary.held_back[name]
+    return f"{summary.good_images[name]} good images, {held} held back; {alpha:g} pixel KL + {1 - alpha:g} features"
 
 
 def show_export(summary: Any, *, json: bool) -> None:

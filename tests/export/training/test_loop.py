@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffad_export.config import OptimiserConfig
+from diffad_export.distributed import Share, World
 from diffad_export.training.loop import Trainer, anneal, step_generator
 from diffad_runtime.errors import DiffadError, InputError
 
@@ -23,7 +24,10 @@ class Fit:
     def __init__(self, breaks: dict[int, float | signal.Signals] | None = None) -> None:
         self.breaks, self.weights, self.draws = breaks or {}, list[Tensor](), list[float]()
 
-    def __call__(self, network: nn.Module, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def __call__(
+        self, network: nn.Module, generator: torch.Generator, share: Share
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        assert share == Share()
         step = len(self.weights)
         assert isinstance(network, nn.Linear)
         self.weights.append(network.weight.detach().clone())
@@ -33,7 +37,7 @@ class Fit:
             signal.raise_signal(what)  # in the middle of a step
             what = None
         loss = (network.weight - TARGET).square().sum()
-        return loss * what if what is not None else loss, {"distance": float(loss.detach())}
+        return loss * what if what is not None else loss, {"distance": loss.detach()}
 
 
 def linear() -> nn.Linear:
@@ -125,6 +129,30 @@ def test_minutes_end_a_run_that_steps_would_not(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, value: float) -> None:
     with pytest.raises(DiffadError, match=r"the loss of toy became (nan|inf) at step 4\. Train with a lower"):
         trainer(tmp_path, Fit({4: value})).run()
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_the_step(tmp_path: Path) -> None:
+    class Steep(Fit):
+        """A finite loss whose gradient is not."""
+
+        def __call__(
+            self, network: nn.Module, generator: torch.Generator, share: Share
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            loss, parts = super().__call__(network, generator, share)
+            return loss + (network.weight * 0).abs().sqrt().sum(), parts  # type: ignore[operator,union-attr]
+
+    run = trainer(tmp_path, Steep())
+    with pytest.raises(DiffadError, match="the gradient of toy became nan at step 0"):
+        run.run()
+    assert torch.equal(run.network.weight, torch.zeros(1, 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("batch", "size", "even"), [(8, 3, "1, 2, 4, 8"), (4, 8, "1, 2, 4")])
+def test_a_batch_that_cannot_be_shared_is_refused(batch: int, size: int, even: str) -> None:
+    config = OptimiserConfig(batch=batch)
+    message = f"a batch of {batch} cannot be shared evenly by {size} processes. Start {even} processes, or"
+    with pytest.raises(InputError, match=message):
+        Trainer(linear(), Fit(), config, None, seed=0, name="toy", world=World(torch.device("cpu"), 0, size))
 
 
 def test_a_spoiled_network_does_not_replace_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -54,6 +54,19 @@ def test_the_likelihood_trains_the_variance_only() -> None:
     assert log_var.grad is not None
 
 
+def test_the_likelihood_and_its_gradient_are_those_of_the_formula() -> None:
+    error = draw(400).double()
+    log_var = (8 * draw(400, seed=1).double()).requires_grad_()  # some beyond either limit
+    assert log_var.min() < -7.5
+    assert log_var.max() > 5.5
+    limited = soft_limit(log_var)
+    plain = 0.5 * (error.square() / limited.exp() + limited).mean()
+    (expected,) = torch.autograd.grad(3 * plain, log_var)
+    (found,) = torch.autograd.grad(3 * gaussian_nll(error, log_var), log_var)
+    torch.testing.assert_close(gaussian_nll(error, log_var), plain)
+    torch.testing.assert_close(found, expected)
+
+
 def test_log_variances_are_held_within_limits_with_a_way_back() -> None:
     log_var = torch.tensor([-20.0, -7.0, 0.0, 5.0, 30.0], requires_grad=True)
     limited = soft_limit(log_var)

@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffad_export.config import DistilConfig, OptimiserConfig, TeacherConfig
+from diffad_export.config import DistilConfig, OptimiserConfig, TeacherConfig, TrainConfig
+from diffad_export.distributed import Share
 from diffad_export.feature_cache import FeatureCache
+from diffad_export.networks import make_teacher
 from diffad_export.networks.student import Student
 from diffad_export.reconstructor import levels_of
 from diffad_export.training.loop import Objective, Trainer
 from diffad_export.training.student import StudentObjective
 from diffad_export.training.targets import TeacherTargets
-from diffad_export.training.teacher import TeacherObjective, make_teacher
+from diffad_export.training.teacher import TeacherObjective
 
 CPU = torch.device("cpu")
 STEPS = OptimiserConfig(steps=12, batch=4, warmup_steps=3)
@@ -24,8 +26,8 @@ Make = Callable[[FeatureCache], tuple[nn.Module, Objective]]
 
 
 def teacher_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
-    config = TeacherConfig(width=16, multipliers=(1, 2))
-    return make_teacher(config, 6, seed=1), TeacherObjective(cache, config, STEPS.batch, CPU)
+    config = TeacherConfig(widths=(16, 32))
+    return make_teacher(TrainConfig(seed=1, teacher=config), 6), TeacherObjective(cache, config, STEPS.batch, CPU)
 
 
 def student_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
@@ -46,8 +48,10 @@ class Recorded:
     def __init__(self, objective: Objective, stop: int | None = None) -> None:
         self.objective, self.stop, self.losses = objective, stop, list[float]()
 
-    def __call__(self, network: nn.Module, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        loss, parts = self.objective(network, generator)
+    def __call__(
+        self, network: nn.Module, generator: torch.Generator, share: Share
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, parts = self.objective(network, generator, share)
         self.losses.append(loss.item())
         if len(self.losses) == self.stop:
             signal.raise_signal(signal.SIGINT)
