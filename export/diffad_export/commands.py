@@ -9,14 +9,32 @@ from typing import Any
 from pydantic import ValidationError
 
 from diffad_export.ablation import ablate
-from diffad_export.config import PRESETS, DistilConfig, OptimiserConfig, ThresholdConfig, TrainConfig
+from diffad_export.config import (
+    PRESETS,
+    STUDENT_SCORE,
+    DistilConfig,
+    OptimiserConfig,
+    ScoreConfig,
+    ThresholdConfig,
+    TrainConfig,
+)
 from diffad_export.demo import demo
+from diffad_export.explain_run import explain_run
 from diffad_export.recipe import ExportOptions, ExportSummary, export
 from diffad_export.teacher_contestant import run_lineup, teacher_contestant, teacher_timing
 from diffad_export.train import TrainPaths, TrainSummary, train
 from diffad_runtime.errors import InputError
 
-__all__ = ["ablate", "demo", "export_run", "run_lineup", "teacher_contestant", "teacher_timing", "train_teacher"]
+__all__ = [
+    "ablate",
+    "demo",
+    "explain_run",
+    "export_run",
+    "run_lineup",
+    "teacher_contestant",
+    "teacher_timing",
+    "train_teacher",
+]
 
 
 def train_teacher(
@@ -89,6 +107,9 @@ def export_run(
     seed: int,
     device: str,
     category: str | None = None,
+    feature_score: str | None = None,
+    variance_floor: float | None = None,
+    alpha: float | None = None,
 ) -> ExportSummary:
     """`diffad-edge export`.
 
@@ -102,6 +123,10 @@ def export_run(
         optimiser = OptimiserConfig.model_validate(default.optimiser.model_dump() | {"max_minutes": max_minutes})
         options = ExportOptions(
             distil=DistilConfig(width=width, seed=seed, optimiser=optimiser),
+            score=ScoreConfig.model_validate(
+                STUDENT_SCORE.model_dump()
+                | _given({"feature_score": feature_score, "variance_floor": variance_floor, "alpha": alpha})
+            ),
             thresholds=ThresholdConfig(false_reject_rate=false_reject_rate),
             category=category,
             precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),

@@ -197,8 +197,7 @@ def _chain_strip(
 
 @torch.no_grad()
 def _score(x: Tensor, model: Model) -> float:
-    inside = x.clamp(-1, 1)
-    return model.image_score(_map(model.scores(inside, model.extractor.features(inside))[0]))
+    return model.image_score(_map(model.scores(x, model.extractor.features(x))[0]))
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffad_calibration.dataset import open_datasets
 from diffad_calibration.thresholds import set_thresholds
-from diffad_export.config import DistilConfig, ScoreConfig, ThresholdConfig
+from diffad_export.config import STUDENT_SCORE, DistilConfig, ScoreConfig, ThresholdConfig
 from diffad_export.device import pick_device
 from diffad_export.distil import Distilled, distil
 from diffad_export.distributed import is_alone
@@ -42,12 +42,11 @@ class ExportOptions:
     """What `export` is asked for.
 
     Attributes:
-        score: the run's own where None.
         category: which one of a run that knows several; None where the data hold only one.
     """
 
     distil: DistilConfig = field(default_factory=DistilConfig)
-    score: ScoreConfig | None = None
+    score: ScoreConfig = STUDENT_SCORE
     thresholds: ThresholdConfig = field(default_factory=ThresholdConfig)
     category: str | None = None
     precisions: tuple[str, ...] = ("fp32", "int8")
@@ -85,7 +84,7 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
         raise InputError("export works in one process", mend="Start it without torchrun")
     run = open_run(run_folder)
     split = _category(run, data, options.category)
-    extractor, score, config = run.extractor(), options.score or run.config.score, run.config
+    extractor, score, config = run.extractor(), options.score, run.config
     # Standardised as the teacher was trained: over all categories, where it serves several.
     cache = run.feature_cache([split], extractor)
     labels = np.full(len(cache), run.label(split.name) or 0)

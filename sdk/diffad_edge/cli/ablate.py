@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import DataOption, DeviceOption, JsonOption
+from diffad_edge.cli.arguments import DeviceOption, JsonOption
 from diffad_edge.cli.workstation import workstation
 
 
@@ -16,7 +16,10 @@ def ablate(
         Path, typer.Argument(metavar="STUDY.toml", help="What is varied; TOML or YAML.", show_default=False)
     ],
     *,
-    data: DataOption,
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="DIR", help="A category with test images, or many.", show_default=False),
+    ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Trainings, figures and the table.", show_default=False)
     ],

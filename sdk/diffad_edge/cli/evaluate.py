@@ -33,6 +33,15 @@ def evaluate(
         str,
         typer.Option("--references", metavar="A,B", help="padim, patchcore; fitted on --data.", show_default="none"),
     ] = "",
+    explain: Annotated[
+        int,
+        typer.Option(
+            "--explain",
+            min=0,
+            metavar="N",
+            help="Of a run folder: show for N test images of a category what the teacher sees and would make of them.",
+        ),
+    ] = 0,
     confidence: Annotated[
         bool, typer.Option("--confidence/--no-confidence", help="95 % intervals, by bootstrap over images.")
     ] = True,
@@ -48,9 +57,14 @@ def evaluate(
 
     names = tuple(name.strip() for name in references.split(",") if name.strip())
     request = EvalRequest(data, names, report=out, bootstrap=Bootstrap() if confidence else None)
+    if explain and (out is None or not model.is_dir()):
+        raise InputError(
+            "--explain adds to the report of a run folder", mend="Give a run folder, and --out for the report"
+        )
+    explained = workstation("explain_run", "explaining")(model, explain) if explain else None
     lineup = open_lineup(model, teacher, backend=backend.value, threads=threads)
     with Parts() as parts:
-        outcome = evaluate_lineup(lineup, request, parts.update)
+        outcome = evaluate_lineup(lineup, request, parts.update, explain=explained)
     show_evaluation(outcome, json=json)
 
 

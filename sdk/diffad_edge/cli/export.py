@@ -34,6 +34,18 @@ def export(
         str | None,
         typer.Option("--category", help="Of a run that knows several.", show_default="the only one"),
     ] = None,
+    feature_score: Annotated[
+        str | None,
+        typer.Option("--feature-score", help="residual, likelihood, whitened or combined.", show_default="likelihood"),
+    ] = None,
+    variance_floor: Annotated[
+        float | None,
+        typer.Option("--variance-floor", min=0, help="Added to the variance of every feature.", show_default="0"),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option("--alpha", min=0, max=1, help="Weight of the pixel KL.", show_default="set on pasted defects"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Distil the teacher, quantise, check against torch and pack the bundle."""
@@ -51,6 +63,9 @@ def export(
         false_reject_rate=false_reject_rate,
         device=device,
         category=category,
+        feature_score=feature_score,
+        variance_floor=variance_floor,
+        alpha=alpha,
         seed=seed,
     )
     show_export(summary, json=json)

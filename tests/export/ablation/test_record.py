@@ -49,6 +49,12 @@ def test_everything_else_has(changes: dict[str, object]) -> None:
     assert training_key(changed(CONFIG, changes, ""), DATA) != training_key(CONFIG, DATA)
 
 
+def test_test_images_have_no_part_in_a_training() -> None:
+    other_tests, other_good = (DATA[0].model_copy(update={field: "c"}) for field in ("whole", "good"))
+    assert training_key(CONFIG, (other_tests,)) == training_key(CONFIG, DATA)
+    assert training_key(CONFIG, (other_good,)) != training_key(CONFIG, DATA)
+
+
 def test_every_circumstance_has_its_row() -> None:
     keys = {
         row_key(CONFIG, data, unified=unified, confidence=confidence)

@@ -13,6 +13,7 @@ from diffad_calibration.evaluation import EvalRequest, evaluate_lineup
 from diffad_export import feature_cache
 from diffad_export.ablation import Begins, ablate
 from diffad_export.ablation.record import RowRecord, load
+from diffad_export.augment import augmented
 from diffad_export.teacher_contestant import run_lineup
 from diffad_export.train import train
 from diffad_export.training.loop import Trainer
@@ -34,9 +35,8 @@ GOOD = 9
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two categories."""
     folder = tmp_path_factory.mktemp("data")
-    for part in ("disc", "plate"):
-        line = LineConfig(size=64, part=part)  # type: ignore[arg-type]
-        write_mvtec(folder / part, line, train_good=GOOD, test_good=2, test_per_kind=1)
+    for line in (LineConfig(size=64, part="disc"), LineConfig(size=64, part="plate")):
+        write_mvtec(folder / line.part, line, train_good=GOOD, test_good=2, test_per_kind=1)
     return folder
 
 
@@ -74,7 +74,7 @@ class StopAt:
 
 def test_a_study_is_gone_on_with(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    original = feature_cache.augmented
+    original = augmented
 
     def counted(*given: Any, **named: Any) -> Any:
         made.append(1)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from diffad_export.ablation import studyfile
 from diffad_export.ablation.studyfile import read_study_file
 from diffad_runtime.errors import InputError, MissingExtraError
 
@@ -35,7 +34,7 @@ def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
 
 def test_toml_before_python_3_11_asks_for_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.toml").write_text(TOML)
-    monkeypatch.setattr(studyfile.sys, "version_info", type("V", (tuple,), {"major": 3, "minor": 10})((3, 10)))
+    monkeypatch.setattr(sys, "version_info", type("V", (tuple,), {"major": 3, "minor": 10})((3, 10)))
     with pytest.raises(InputError, match=r"from 3\.11 on; this is 3\.10. Write the study as YAML, or use Python 3\.11"):
         read_study_file(tmp_path / "s.toml")
 
