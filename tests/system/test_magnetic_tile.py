@@ -13,7 +13,14 @@ import pytest
 from diffad_calibration.dataset import open_dataset
 from diffad_calibration.evaluation.bundle import EvalRequest, evaluate_bundle
 from diffad_calibration.loading import load_images, load_masks
-from diffad_export.config import AugmentConfig, DistilConfig, OptimiserConfig, ScoreConfig, TeacherConfig, TrainConfig
+from diffad_export.config import (
+    AugmentConfig,
+    DistilConfig,
+    OptimiserConfig,
+    TeacherConfig,
+    ThresholdConfig,
+    TrainConfig,
+)
 from diffad_export.recipe import ExportOptions, ExportSummary, export
 from diffad_export.teacher_contestant import teacher_contestant
 from diffad_export.train import train
@@ -32,8 +39,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainConfig(
         size=64,
         holdback=0.2,
-        augment=AugmentConfig(copies=1),
-        teacher=TeacherConfig(width=32, multipliers=(1, 2)),
+        augment=AugmentConfig(samples=320),
+        teacher=TeacherConfig(widths=(32, 64)),
         optimiser=OptimiserConfig(steps=60, batch=8, learning_rate=1e-3, warmup_steps=20),
     )
     return train(DATA, tmp_path_factory.mktemp("tile") / "run", config).run
@@ -45,7 +52,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportSumma
         distil=DistilConfig(
             width=24, draws=1, optimiser=OptimiserConfig(steps=150, batch=8, learning_rate=1e-3, warmup_steps=20)
         ),
-        score=ScoreConfig(false_reject_rate=0.05),
+        thresholds=ThresholdConfig(false_reject_rate=0.05),
         max_aupro_drop=0.02,
     )
     return export(run, DATA, tmp_path_factory.mktemp("tile") / "tile.diffad", options)

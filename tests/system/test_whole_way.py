@@ -74,8 +74,8 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
 def test_train_and_export_say_what_they_made(way: Way) -> None:
     assert way.trained["run"] == str(way.run)
     assert way.trained["steps"] >= 1
-    assert way.trained["good_images"] == 30
-    assert 4 <= way.trained["held_back"] <= 10
+    assert way.trained["good_images"] == {"plates": 30}
+    assert 4 <= way.trained["held_back"]["plates"] <= 10
     assert way.exported["bundle"] == str(way.bundle)
     assert set(way.exported["variants"]) == {"fp32", "int8"}
     assert way.exported["parity"]["variants"]["fp32"]["flips"] == 0
