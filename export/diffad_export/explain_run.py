@@ -14,7 +14,7 @@ from diffad_calibration.report.explained import ExplainedSection, Explanation, e
 from diffad_export.explain import ExplainSettings, Model, Subject, choose_subjects, explain
 from diffad_export.guidance import fit_guide
 from diffad_export.progress import track
-from diffad_export.runfolder import open_run
+from diffad_export.runset import open_runs
 from diffad_runtime.manifest import ImageScore
 from diffad_runtime.scoring import image_score
 
@@ -29,16 +29,17 @@ def explain_run(run_folder: Path, most: int = 9) -> Callable[[Sequence[Dataset],
     Raises:
         InputError: no run there, or an unfinished one.
     """
-    run = open_run(run_folder)
+    runs = open_runs(run_folder)
     settings = replace(ExplainSettings(), most=most)
-    extractor, teacher = run.extractor(), run.teacher()
+    extractor = runs.first.extractor()
 
     def explained(datasets: Sequence[Dataset], evaluation: Evaluation) -> ExplainedSection | None:
         made: list[Explanation] = []
         for dataset, result in zip(datasets, evaluation.classes, strict=True):
-            score = run.score(run.category(dataset.name))
+            run, category = runs.find(dataset.name)
+            score, teacher = run.score(category), run.teacher()
             how = ImageScore(pixels=min(score.config.top_pixels, run.config.size**2))
-            scorer = run.reconstructor(teacher, run.category(dataset.name), score.config, score.fitted)
+            scorer = run.reconstructor(teacher, category, score.config, score.fitted)
             good = load_images(dataset.train_good[:GUIDE_IMAGES], run.config.size).array
             model = Model(
                 denoiser=teacher,

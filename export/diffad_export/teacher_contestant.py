@@ -19,6 +19,7 @@ from diffad_export.config import PAPER_SCORE
 from diffad_export.maps import torch_maps
 from diffad_export.reconstructor import Reconstructor
 from diffad_export.runfolder import Run, open_run
+from diffad_export.runset import open_runs
 from diffad_export.scorefile import CategoryScore
 from diffad_export.train import fit_category
 from diffad_runtime.bundle import Bundle
@@ -30,20 +31,21 @@ from diffad_runtime.scoring import image_score
 
 
 def run_lineup(run_folder: Path, *, paper_score: bool = True) -> Lineup:
-    """A run's teacher, measured without a bundle: as it is configured, and by the paper's own score.
+    """A run's teacher, or those of a folder of runs, without a bundle: as configured, and by the paper's own score.
 
     Args:
+        run_folder: of a run, or one that holds a run for each category.
         paper_score: with the second; it needs the good images that the run was trained on.
 
     Raises:
         InputError: no run there, or an unfinished one.
     """
-    run = open_run(run_folder)
-    extractor = run.extractor()
-    names = ", ".join(run.categories)
+    runs = open_runs(run_folder)
+    first, extractor = runs.first, runs.first.extractor()
+    told = first.label(first.categories[0]) is not None
 
     def contestants(dataset: Dataset) -> list[Contestant]:
-        category = run.category(dataset.name)
+        run, category = runs.find(dataset.name)
         made = [teacher_of_category(run, extractor, category, run.score(category), "teacher")]
         if paper_score and run.config.score != PAPER_SCORE:
             fitted = fit_category(run, extractor, run.split(dataset), PAPER_SCORE, keep=False)
@@ -51,15 +53,15 @@ def run_lineup(run_folder: Path, *, paper_score: bool = True) -> Lineup:
         return made
 
     return Lineup(
-        title=f"Teacher of {names}",
-        size=run.config.size,
+        title=f"{'Teacher' if len(runs.runs) == 1 else 'Teachers'} of {', '.join(runs.categories)}",
+        size=first.config.size,
         contestants=contestants,
         features=lambda images: _features(extractor, images),
         backbone=_Facts(extractor),
         facts=(
-            ("Teacher", f"{run.config.teacher.network}, {run.config.size} px, {run.config.backbone}"),
-            ("Categories", names + ("" if run.label(run.categories[0]) is None else ", told which")),
-            ("Score", run.config.score.feature_score),
+            ("Teacher", f"{first.config.teacher.network}, {first.config.size} px, {first.config.backbone}"),
+            ("Models", f"{len(runs.runs)} for {len(runs.categories)} categories{', told which' if told else ''}"),
+            ("Score", first.config.score.feature_score),
         ),
     )
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="A .diffad bundle, or the run folder of a teacher.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="A .diffad bundle, a run, or a folder with a run a category.",
+            show_default=False,
+        ),
     ],
     *,
     data: DataOption,
