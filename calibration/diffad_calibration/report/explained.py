@@ -42,7 +42,8 @@ STRIPS: dict[StripKind, tuple[str, str]] = {
 NUMBERS = (
     (
         "Score",
-        "The model's image score of that very picture. It falls to that of a good part when the way has led to one.",
+        "The model's image score of that very picture. Where it hears fine texture it rises on the way, as the steps "
+        "smooth texture too: compare it with the good part's strip.",
     ),
     (
         "Distance",
