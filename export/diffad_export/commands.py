@@ -3,12 +3,15 @@
 Imported lazily by the sdk, so that `--help` needs no torch. Prints nothing.
 """
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from diffad_export.ablation import ablate
+from diffad_export.ablation.paths import changed
 from diffad_export.config import (
     PRESETS,
     STUDENT_SCORE,
@@ -57,6 +60,7 @@ def train_teacher(
     flips: bool = False,
     conditional: bool = True,
     init_weights: Path | None = None,
+    settings: Sequence[str] = (),
     bf16: str = "auto",
 ) -> TrainSummary:
     """`diffad-edge train`.
@@ -80,6 +84,7 @@ def train_teacher(
         )
     except ValidationError as error:
         raise _wrong_option(error) from None
+    config = changed(config, dict(map(_setting, settings)), "--set")
     if init_weights is not None and config.teacher.network != "paper":
         raise InputError("--init-weights takes a checkpoint of the paper's network", mend="Add --preset paper")
     return train(
@@ -136,6 +141,17 @@ def export_run(
     except ValidationError as error:
         raise _wrong_option(error) from None
     return export(run, data, out, options)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """ "score.draws=4" -> path and value; the value as JSON where it is that, else as text."""
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text!r} names no value", mend="Write it as in --set score.draws=4")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,11 @@ EXPORT: dict[str, Any] = {
         ({"seed": -1}, "seed: "),
         ({"max_minutes": 0.0}, "max_minutes: .*greater than 0"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"settings": ["score.draws"]}, "names no value"),
+        ({"settings": ["score.drafts=4"]}, "--set: unknown key 'score.drafts'"),
+        ({"settings": ["score.draws=0"]}, "--set: score.draws: .*got 0"),
+        ({"settings": ["score.feature_score=loud"]}, "--set: score.feature_score: "),
+        ({"init_weights": NOWHERE}, "paper's network"),
     ],
 )
 def test_train_refuses(change: dict[str, Any], message: str) -> None:

@@ -67,6 +67,15 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", min=1e-7, help="Of AdamW.", show_default="the preset's")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting of the run, as in score.draws=4 or score.chain_steps=[25,100].",
+            show_default="none",
+        ),
+    ] = None,
     bf16: Annotated[str, typer.Option("--bf16", help="auto, on or off: bfloat16 in the network.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was left.")] = False,
     device: DeviceOption = "auto",
@@ -85,6 +94,7 @@ def train(
         size=size,
         same_size=same_size,
         init_weights=init_weights,
+        settings=settings or [],
         rotation=rotation,
         flips=flips,
         conditional=not class_blind,
