@@ -112,7 +112,7 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
         pixel_rate=options.thresholds.pixel_rate,
     )
 
-    graphs = build_graphs(extractor, model, names, split.train[:CALIBRATION_IMAGES])
+    graphs = build_graphs(extractor, model, names, _calibration(split.train, config.seed))
     reference = outcomes(torch_maps(extractor, model, pasted.images), how, thresholds.image)
     golden = pick_golden(reference, pasted.labels, thresholds.image)
     answers = {name: outcomes(engine_maps(graphs[name], name, pasted.images), how, thresholds.image) for name in names}
@@ -159,6 +159,17 @@ def export(run_folder: Path, data: Path, out: Path, options: ExportOptions) -> E
         parity,
         [warning] if warning else [],
     )
+
+
+def _calibration(train: Image, seed: int) -> Image:
+    """What INT8 ranges are measured on, (N, S, S, 3): good images of the training, half of them with a pasted defect.
+
+    Activations at a defect are larger than any on good parts: ranges that never saw one clip what matters most.
+    """
+    chosen = train[:CALIBRATION_IMAGES]
+    count = len(chosen)
+    spoiled = paste_set(chosen, seed=seed + 1).images[count:]
+    return np.concatenate([chosen[: count - count // 2], spoiled[count - count // 2 :]])
 
 
 def _members(graphs: dict[str, Graphs], parity: dict[str, Any], pasted: PastedSet, golden: Golden) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ One category, or all categories under a folder with one teacher (the paper's uni
 under torchrun the same, with the work shared.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from diffad_export.checkpoint import write_json
 from diffad_export.config import ScoreConfig, ThresholdConfig, TrainConfig
 from diffad_export.denoiser import Denoiser
 from diffad_export.device import pick_device
-from diffad_export.distributed import World, join_world
+from diffad_export.distributed import join_world
 from diffad_export.fitting import fit_score
-from diffad_export.initweights import init_from_checkpoint
+from diffad_export.initweights import InitReport, init_from_checkpoint
 from diffad_export.maps import torch_maps
+from diffad_export.networks import make_teacher
 from diffad_export.networks.cost import network_cost
 from diffad_export.networks.paper import PaperTeacher
 from diffad_export.pasted import paste_set
@@ -40,6 +41,7 @@ class TrainSummary:
         losses: first and last one logged.
         gflops: of one network evaluation, a multiply-add counting as two.
         good_images, held_back, alphas: by category.
+        init_weights: what was taken from a checkpoint, tensor by tensor where it was not simply loaded.
         is_main: whether this process is the one to speak of it; the others know no alphas.
     """
 
@@ -54,6 +56,7 @@ class TrainSummary:
     held_back: dict[str, int]
     alphas: dict[str, float]
     is_main: bool = True
+    init_weights: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -69,6 +72,7 @@ class TrainSummary:
             "good_images": self.good_images,
             "held_back": self.held_back,
             "alpha": self.alphas,
+            "init_weights": self.init_weights,
         }
 
 
@@ -109,12 +113,14 @@ def train(
     # Before the folder is claimed: a backbone that cannot be loaded must leave no run behind.
     features = config.features
     extractor = load_backbone(config.backbone, weights, strides=features.strides, grid_stride=features.grid_stride)
+    network = make_teacher(config, sum(extractor.channels), len(splits))
+    initial = _initialise(network, paths.init_weights)
     world.on_main(lambda: _claim(out, config, weights, splits, resume=resume))
     run = open_run(out)
     cache = run.feature_cache(splits, extractor, world)
-    teacher, outcome = fit_teacher(
-        config, cache, out, world, resume=resume, prepare=lambda network: _prepare(network, paths, out, world)
-    )
+    if initial is not None and world.is_main:
+        write_json(out / "init-weights.json", initial.to_json())
+    teacher, outcome = fit_teacher(config, cache, out, world, network, resume=resume)
     cost = network_cost(teacher, config.size)
     facts = {"steps": outcome.step, "seconds": outcome.seconds, **cost.to_json()}
     world.on_main(lambda: save_teacher(out, teacher, cache.norm, facts))
@@ -132,6 +138,7 @@ def train(
         held_back={split.name: len(split.held) for split in splits},
         alphas={name: score.fitted.alpha for name, score in scores.items()},
         is_main=world.is_main,
+        init_weights=[] if initial is None else initial.lines(),
     )
 
 
@@ -162,14 +169,12 @@ def fit_category(
     return made
 
 
-def _prepare(network: Denoiser, paths: TrainPaths, out: Path, world: World) -> None:
-    if paths.init_weights is None:
-        return
+def _initialise(network: Denoiser, path: Path | None) -> InitReport | None:
+    if path is None:
+        return None
     if not isinstance(network, PaperTeacher):
         raise InputError("initial weights are taken by the paper's network only", mend="Train with the preset paper")
-    report = init_from_checkpoint(network, paths.init_weights)
-    if world.is_main:
-        write_json(out / "init-weights.json", report.to_json())
+    return init_from_checkpoint(network, path)
 
 
 def _claim(out: Path, config: TrainConfig, weights: Path | None, splits: list[Split], *, resume: bool) -> None:

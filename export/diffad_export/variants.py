@@ -66,7 +66,7 @@ def build_graphs(extractor: Extractor, model: Reconstructor, names: list[str], c
     Args:
         model: with a folded student.
         names: as `known` gives them.
-        calibration: good images uint8 (N, S, S, 3), as the line will see them.
+        calibration: images uint8 (N, S, S, 3), as the line will see them, defects among them.
     """
     size, channels = calibration.shape[1], sum(extractor.channels)
     raw = Graphs(extractor_graph(extractor, size), reconstructor_graph(model, channels, size))

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from diffad_calibration.dataset import open_dataset
 from diffad_export.gates import certify, pick_golden
 from diffad_export.pasted import paste_set
-from diffad_export.recipe import ExportOptions, ExportSummary, export
+from diffad_export.recipe import ExportOptions, ExportSummary, _calibration, export
 from diffad_export.runfolder import open_run
 from diffad_export.variants import Graphs, engine_maps, outcomes
 from diffad_runtime.bundle import open_bundle
@@ -162,3 +162,14 @@ def test_other_images_than_those_of_the_training(tiny_run: Path, line_data: Path
     cv2.imwrite(str(path), image)
     with pytest.raises(DataError, match=r"the 40 good images of line differ from those that .* was trained on"):
         export(tiny_run, other, tmp_path / "m.diffad", ExportOptions())
+
+
+def test_int8_ranges_see_defects_that_no_held_back_image_knows(tiny_run: Path, line_data: Path) -> None:
+    split = open_run(tiny_run).split(open_dataset(line_data))
+    images = _calibration(split.train, seed=0)
+    count = min(64, len(split.train))
+    assert len(images) == count
+    untouched = [np.array_equal(a, b) for a, b in zip(images, split.train, strict=False)]
+    assert untouched == [True] * (count - count // 2) + [False] * (count // 2)
+    golden = paste_set(split.held, seed=0).images
+    assert not any(np.array_equal(a, b) for a in images for b in golden)

@@ -4,7 +4,6 @@ Loss = MSE(eps or x0) + L_vlb (variance only) + MSE(features) + Gaussian likelih
 Features are never noised.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,18 +68,16 @@ def fit_teacher(
     cache: FeatureCache,
     folder: Path | None,
     world: World,
+    teacher: Denoiser | None = None,
     *,
     resume: bool = False,
-    prepare: Callable[[Denoiser], object] | None = None,
 ) -> tuple[Denoiser, Outcome]:
     """Train; gives the averaged (EMA) teacher in eval mode on the CPU, and how the run went.
 
     Args:
-        prepare: called with the new network before the first step, as to give it other initial weights.
+        teacher: to start from; a new one where not given.
     """
-    teacher = make_teacher(config, cache.features.shape[1], int(cache.labels.max()) + 1)
-    if prepare is not None:
-        prepare(teacher)
+    teacher = teacher or make_teacher(config, cache.features.shape[1], int(cache.labels.max()) + 1)
     teacher = teacher.to(world.device)
     objective = TeacherObjective(cache, config.teacher, config.optimiser.batch, world.device)
     trainer = Trainer(teacher, objective, config.optimiser, folder, config.seed, "teacher", world)

@@ -12,6 +12,8 @@ def show_training(summary: Any, *, json: bool) -> None:
     if json:
         print_json(summary.to_json())
         return
+    for line in summary.init_weights:
+        note(line)
     rows = [
         ("run", str(summary.run)),
         (
