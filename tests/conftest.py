@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto
 
     from diffad_export.backbone import Extractor
+    from diffad_export.exportoptions import ExportOptions
     from diffad_export.feature_cache import FeatureCache
-    from diffad_export.recipe import ExportOptions, ExportSummary
+    from diffad_export.recipe import ExportSummary
 
 TINY_SIZE = 64
 TINY_GRID = 16
@@ -186,7 +187,7 @@ def tiny_run(line_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_options() -> "ExportOptions":
     """What `tiny_export` was made with: a student of width 16, 30 steps."""
     from diffad_export.config import DistilConfig, OptimiserConfig, ThresholdConfig
-    from diffad_export.recipe import ExportOptions
+    from diffad_export.exportoptions import ExportOptions
 
     return ExportOptions(
         distil=DistilConfig(

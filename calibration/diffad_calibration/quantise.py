@@ -26,12 +26,14 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from diffad_calibration.biascorrection import correct_biases
 from diffad_runtime.errors import DataError, DiffadError, GateError
 
 Feed = dict[str, npt.NDArray[Any]]
 
 # Ops that run on uint8 between two convolutions. An op with no convolution behind it belongs to the score.
 BETWEEN = frozenset({"Add", "AveragePool", "Clip", "Concat", "MaxPool", "Relu", "Resize"})
+CORRECTION_FRAMES = 16
 OPSETS = range(17, 21)
 _FLOAT_CONVOLUTIONS = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -70,7 +72,9 @@ def simplify(model: bytes) -> bytes:
         return _finished(onnx.load(Path(folder) / "basic.onnx"))
 
 
-def quantise_for_cpu(model: bytes, calibration: Iterable[Feed], *, keep_float: Sequence[str] = ()) -> bytes:
+def quantise_for_cpu(
+    model: bytes, calibration: Iterable[Feed], *, keep_float: Sequence[str] = (), correct_bias: bool = True
+) -> bytes:
     """Quantise a graph's convolutions, and what lies between them, for onnxruntime on a CPU.
 
     Operators with no quantised convolution behind them (the score) stay float by themselves. A convolution in the
@@ -79,10 +83,11 @@ def quantise_for_cpu(model: bytes, calibration: Iterable[Feed], *, keep_float: S
     Args:
         model: FP32 ONNX, batch and sizes static, no external data.
         calibration: feeds, input name -> array, one frame each, as the graph will see them. Read once, one at a
-            time; only the range of each tensor is kept.
+            time; kept are the range of each tensor, and a few feeds for the correction of biases.
         keep_float: shell patterns matched against node names, names of the tensors they make and, for graphs of
             torch.onnx.export, dotted module names ("score" keeps the whole module; not after simplify, which drops
             them).
+        correct_bias: measure on some of the feeds what rounding adds to each channel's mean, and take it off the bias.
 
     Returns:
         ONNX in QDQ form, one self-contained file.
@@ -108,11 +113,14 @@ def quantise_for_cpu(model: bytes, calibration: Iterable[Feed], *, keep_float: S
         chosen = _quantised_nodes(prepared.graph, kept)
         if not chosen:
             raise DataError("no convolution is left to quantise", mend="Shorten keep_float, or export FP32 only")
+        before = onnx.ModelProto()
+        before.CopyFrom(prepared)  # the quantiser moves the weights of what it is given
+        reader = _Reader(calibration, keep=CORRECTION_FRAMES if correct_bias else 0)
         try:
             quantize_static(
                 prepared,
                 folder / "quantised.onnx",
-                _Reader(calibration),
+                reader,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv", *sorted(BETWEEN)],
                 nodes_to_quantize=chosen,
@@ -122,11 +130,14 @@ def quantise_for_cpu(model: bytes, calibration: Iterable[Feed], *, keep_float: S
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
             )
+            quantised = onnx.load(folder / "quantised.onnx")
+            if correct_bias:
+                correct_biases(before, quantised, reader.kept)
         except DiffadError:
             raise
         except Exception as error:  # as above; a feed that does not fit the graph lands here too
             raise _refused(error) from error
-        return _finished(onnx.load(folder / "quantised.onnx"))
+        return _finished(quantised)
 
 
 def int8_coverage(model: bytes) -> Coverage:
@@ -164,16 +175,26 @@ def check_coverage(coverage: Coverage, *, float_convolutions: int) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    def __init__(self, feeds: Iterable[Feed]) -> None:
-        self._feeds = iter(feeds)
-        self._count = 0
+    """Hands feeds on one by one; `kept` are `keep` of those that passed, evenly spaced as far as can be known."""
+
+    def __init__(self, feeds: Iterable[Feed], *, keep: int = 0) -> None:
+        self.kept: list[Feed] = []
+        self._feeds, self._keep = iter(feeds), keep
+        self._count, self._stride = 0, 1
 
     def get_next(self) -> Feed | None:
         feed = next(self._feeds, None)
         if feed is None and self._count == 0:
             raise DataError("no frames to calibrate on", mend="Give at least one feed, better 32 or more")
+        if feed is None:
+            return None
+        given = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        if self._keep and self._count % self._stride == 0:
+            self.kept.append(given)
+            if len(self.kept) > self._keep:  # every second one goes, and only every second one comes from here on
+                self.kept, self._stride = self.kept[::2], 2 * self._stride
         self._count += 1
-        return None if feed is None else {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        return given
 
 
 def _kept_tensors(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:

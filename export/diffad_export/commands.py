@@ -23,7 +23,10 @@ from diffad_export.config import (
 )
 from diffad_export.demo import demo
 from diffad_export.explain_run import explain_run
-from diffad_export.recipe import ExportOptions, ExportSummary, export
+from diffad_export.exportoptions import ExportOptions
+from diffad_export.outside_timing import reference_timing
+from diffad_export.recipe import ExportSummary, export
+from diffad_export.search import SearchOptions, Watch, search_export
 from diffad_export.teacher_contestant import run_lineup, teacher_contestant, teacher_timing
 from diffad_export.train import TrainPaths, TrainSummary, train
 from diffad_runtime.errors import InputError
@@ -33,6 +36,7 @@ __all__ = [
     "demo",
     "explain_run",
     "export_run",
+    "reference_timing",
     "run_lineup",
     "teacher_contestant",
     "teacher_timing",
@@ -103,9 +107,9 @@ def export_run(
     run: Path,
     data: Path,
     out: Path,
-    steps: int,
+    steps: Sequence[int] | None,
     precision: str,
-    width: int,
+    width: Sequence[int] | None,
     max_minutes: float | None,
     max_aupro_drop: float,
     false_reject_rate: float,
@@ -115,23 +119,35 @@ def export_run(
     feature_score: str | None = None,
     variance_floor: float | None = None,
     alpha: float | None = None,
+    shared: bool | None = None,
+    draws: int | None = None,
+    pasted: float | None = None,
+    settings: Sequence[str] = (),
+    budget_ms: float | None = None,
+    frame_size: tuple[int, int] | None = None,
+    watch: Watch | None = None,
 ) -> ExportSummary:
     """`diffad-edge export`.
 
+    Args:
+        steps, width: one each without a budget; with one, those to choose from, None for all.
+        settings: KEY=VALUE of DistilConfig.
+        budget_ms: search for the best student that keeps it.
+        frame_size: (H, W) that the budget is for; None: the input size.
+
     Raises:
-        InputError: an option that does not fit; otherwise as `export`.
+        InputError: an option that does not fit; otherwise as `export` and `search_export`.
     """
-    if steps != 1:
-        raise InputError(f"this version distils to 1 network evaluation, got --steps {steps}", mend="Use --steps 1")
-    default = DistilConfig()
+    default, distil = DistilConfig(), {"seed": seed, "shared": shared, "pasted": pasted}
+    score = {"feature_score": feature_score, "variance_floor": variance_floor, "alpha": alpha, "draws": draws}
     try:
         optimiser = OptimiserConfig.model_validate(default.optimiser.model_dump() | {"max_minutes": max_minutes})
+        base = default.model_dump() | _given(distil) | {"chain_steps": None, "optimiser": optimiser.model_dump()}
+        if budget_ms is None:
+            base |= {"steps": _single("steps", steps, default.steps), "width": _single("width", width, default.width)}
         options = ExportOptions(
-            distil=DistilConfig(width=width, seed=seed, optimiser=optimiser),
-            score=ScoreConfig.model_validate(
-                STUDENT_SCORE.model_dump()
-                | _given({"feature_score": feature_score, "variance_floor": variance_floor, "alpha": alpha})
-            ),
+            distil=changed(DistilConfig.model_validate(base), dict(map(_setting, settings)), "--set"),
+            score=ScoreConfig.model_validate(STUDENT_SCORE.model_dump() | _given(score)),
             thresholds=ThresholdConfig(false_reject_rate=false_reject_rate),
             category=category,
             precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),
@@ -140,7 +156,25 @@ def export_run(
         )
     except ValidationError as error:
         raise _wrong_option(error) from None
-    return export(run, data, out, options)
+    if budget_ms is None:
+        if frame_size is not None:
+            raise InputError("--frame-size says what a budget is for", mend="Add --budget-ms, or leave it out")
+        return export(run, data, out, options)
+    if taken := {"steps", "width"}.intersection(path for path, _ in map(_setting, settings)):
+        raise InputError(f"--set {min(taken)} is what a search chooses", mend=f"Use --{min(taken)}")
+    chosen_from = _given({"steps": steps, "widths": width})
+    wanted = SearchOptions(budget_ms, precisions=options.precisions, frame_size=frame_size, **chosen_from)
+    return search_export(run, data, out, options, wanted, watch)
+
+
+def _single(name: str, given: Sequence[int] | None, default: int) -> int:
+    if given is None:
+        return default
+    if len(given) != 1:
+        raise InputError(
+            f"--{name} names {len(given)} values, expected one", mend="Name one, or add --budget-ms to choose the best"
+        )
+    return given[0]
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from typing_extensions import Self
 
 from diffad_export.score import FeatureScore
+from diffad_export.widths import WIDTHS
 
 
 class _Strict(BaseModel):
@@ -121,16 +122,50 @@ class TrainConfig(_Strict):
     score: ScoreConfig = ScoreConfig()
 
 
-class DistilConfig(_Strict):
-    """The one-step student: its width, its level, its optimiser."""
+class LossConfig(_Strict):
+    """Weights of what a student learns from; 0 leaves a term out. Log-variances always learn from its own errors."""
 
-    width: int = Field(default=48, ge=8, multiple_of=8)
-    chain_step: int = Field(default=50, ge=1, le=249, description="step of the 250-step chain; 50 is t = 201")
+    truth: float = Field(default=1.0, ge=0, description="features and pixels of the clean image")
+    teacher: float = Field(default=1.0, ge=0, description="the teacher's answer, averaged over noise")
+    consistency: float = Field(default=0.0, ge=0, description="answers at one level as at the next cleaner one")
+    map: float = Field(default=0.0, ge=0, description="the teacher's fused map, on pasted defects")
+
+
+class DistilConfig(_Strict):
+    """The student: its levels, its width, what it learns from, its optimiser."""
+
+    steps: Literal[1, 2, 4] = Field(default=1, description="noise levels, a network evaluation each")
+    chain_steps: tuple[Annotated[int, Field(ge=0, le=249)], ...] | None = Field(
+        default=(50,), description="levels, steps of the 250-step chain; None: chosen on pasted defects"
+    )
+    shared: bool = Field(default=False, description="one network for all levels")
+    width: int = 48
     draws: int = Field(default=4, ge=1, description="noise draws averaged in the teacher's targets")
-    teacher_weight: float = Field(default=1.0, ge=0)
-    truth_weight: float = Field(default=1.0, ge=0)
+    pasted: float = Field(default=0.5, ge=0, le=1, description="share of training images shown with a pasted defect")
+    variance_floor: float = Field(
+        default=0.1, ge=0, description="noise that each standardised feature is taken to be seen with, as a variance"
+    )
+    losses: LossConfig = LossConfig()
+    halvings: int = Field(
+        default=0, ge=0, le=6, description="rounds of progressive halving, from a DDIM chain of steps * 2^halvings"
+    )
     seed: int = Field(default=0, ge=0)
     optimiser: OptimiserConfig = OptimiserConfig(steps=5000, learning_rate=1e-3)
+
+    @field_validator("width")
+    @classmethod
+    def _in_table(cls, width: int) -> int:
+        if width not in WIDTHS:
+            raise ValueError(f"choose from {', '.join(map(str, WIDTHS))}")
+        return width
+
+    @model_validator(mode="after")
+    def _one_level_a_step(self) -> Self:
+        if self.chain_steps is not None and not len(set(self.chain_steps)) == len(self.chain_steps) == self.steps:
+            raise ValueError(f"{self.steps} steps need as many different chain_steps, or none to have them chosen")
+        if self.halvings and self.losses.teacher == 0:
+            raise ValueError("halvings need a weight of the teacher above 0")
+        return self
 
 
 class ThresholdConfig(_Strict):
@@ -140,8 +175,9 @@ class ThresholdConfig(_Strict):
     pixel_rate: float = Field(default=0.001, gt=0, lt=1)
 
 
-# Whitening amplifies what INT8 rounds and clips (NOTES.md): until that is mended, the student ships without it.
-STUDENT_SCORE = ScoreConfig(feature_score="likelihood", variance_floor=0, alpha=None)
+# Whitening amplifies what INT8 rounds and clips (NOTES.md), so the student ships without it. Its variances hold the
+# floor by training: the graph is spared a logarithm of every feature.
+STUDENT_SCORE = ScoreConfig(feature_score="likelihood", variance_floor=0, alpha=0)
 PAPER_SCORE = ScoreConfig(feature_score="residual", alpha=0.5, smoothing=0)
 
 PRESETS: dict[str, TrainConfig] = {

@@ -33,8 +33,9 @@ from diffad_export.config import (
     ThresholdConfig,
     TrainConfig,
 )
+from diffad_export.exportoptions import ExportOptions
 from diffad_export.provenance import processor
-from diffad_export.recipe import ExportOptions, ExportSummary, export
+from diffad_export.recipe import ExportSummary, export
 from diffad_export.teacher_contestant import teacher_contestant, teacher_timing
 from diffad_export.train import train
 from diffad_runtime.bench import BenchReport, bench

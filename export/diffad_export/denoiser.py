@@ -11,25 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffad_export.grids import Grids
+
 BLOCK = 4
 PIXELS = 3 * BLOCK * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Denoised:
-    """What a denoiser makes of a noised image. G = S / 4, g = side of the feature grid, C = feature channels.
+    """What a denoiser makes of a noised image. G = S / 4, g_i = side and C_i = channels of the i-th feature grid.
 
     Attributes:
         x0: (B, 48, G, G), E[x0 | x_t] in blocks.
         v: (B, 48, G, G), variance interpolation of the reverse step in about [-1, 1].
-        f: (B, C, g, g), E[features | x_t], standardised per channel.
-        f_log_var: (B, C, g, g), log-variance of the standardised features given x_t.
+        f: (B, C_i, g_i, g_i) each, E[features | x_t], standardised per channel; a teacher has one grid.
+        f_log_var: as f, log-variance of the standardised features given x_t.
     """
 
     x0: Tensor
     v: Tensor
-    f: Tensor
-    f_log_var: Tensor
+    f: Grids
+    f_log_var: Grids
 
 
 class Denoiser(nn.Module):
@@ -41,6 +43,10 @@ class Denoiser(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
         raise NotImplementedError(type(self).__name__)
+
+    def at_level(self, k: int, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:  # noqa: ARG002
+        """The answer at the k-th of the levels that are visited; a student has a part of its own for each."""
+        return self(x_t, t, label)
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
         out: Denoised = super().__call__(x_t, t, label)

@@ -23,11 +23,12 @@ from diffad_export.denoiser import Denoiser, from_blocks
 from diffad_export.diffusion.chains import Sampler, cut, normal_like, reverse_chain
 from diffad_export.diffusion.posterior import Level, level_at
 from diffad_export.diffusion.schedule import add_noise, linear_schedule, respace
+from diffad_export.grids import Grids
 from diffad_export.guidance import GradientSettings, Guide, gradient_denoise
 from diffad_runtime.errors import InputError
 from diffad_runtime.result import FloatMap, Image
 
-Scores = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Scores = Callable[[Tensor, Grids], tuple[Tensor, Tensor, Tensor]]
 """x (1, 3, S, S), f (1, C, g, g) -> fused map (1, S, S), pixel and feature maps (1, G, G); a Reconstructor is one."""
 
 _CHAIN = 250
@@ -138,7 +139,7 @@ def _explain(subject: Subject, model: Model, how: ExplainSettings, category: str
     level = model.levels[len(model.levels) // 2]
     label = None if model.label is None else torch.tensor([model.label], device=x.device)
     with torch.no_grad():
-        fused, pixel, feature = (_map(one) for one in model.scores(x, model.extractor.features(x)))
+        fused, pixel, feature = (_map(one) for one in model.scores(x, model.extractor.grids(x)))
         noised = level.signal * x + level.noise * normal_like(x, _generator(how.seed))
         x0 = from_blocks(model.denoiser(noised, torch.tensor([level.timestep], device=x.device), label).x0)
     score = model.image_score(fused)
@@ -197,7 +198,7 @@ def _chain_strip(
 
 @torch.no_grad()
 def _score(x: Tensor, model: Model) -> float:
-    return model.image_score(_map(model.scores(x, model.extractor.features(x))[0]))
+    return model.image_score(_map(model.scores(x, model.extractor.grids(x))[0]))
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:

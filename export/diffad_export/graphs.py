@@ -13,22 +13,49 @@ import torch
 from torch import Tensor, nn
 
 from diffad_export.backbone import Extractor
+from diffad_export.grids import GridLayout
 from diffad_export.reconstructor import Reconstructor
 
 OPSET = 18
-EXTRACTOR_IO = (["image"], ["x", "f"])
-RECONSTRUCTOR_IO = (["x", "f"], ["anomaly_map", "pixel_score", "feature_score"])
 
 
 def extractor_graph(extractor: Extractor, size: int) -> bytes:
-    """image uint8 (1, S, S, 3) -> x float32 (1, 3, S, S), f float32 (1, C, S / 4, S / 4), as ONNX bytes."""
-    return _export(extractor, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), *EXTRACTOR_IO)
+    """image uint8 (1, S, S, 3) -> x float32 (1, 3, S, S), f4, f8 ... float32 (1, C_i, g_i, g_i), as ONNX bytes."""
+    outputs = ["x", *feature_names(extractor.layout)]
+    return _export(extractor, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), ["image"], outputs)
 
 
-def reconstructor_graph(model: Reconstructor, channels: int, size: int) -> bytes:
-    """x, f -> anomaly_map (1, S, S), pixel_score and feature_score (1, S / 4, S / 4), float32, as ONNX bytes."""
-    x, f = torch.zeros(1, 3, size, size), torch.zeros(1, channels, size // 4, size // 4)
-    return _export(model, (x, f), *RECONSTRUCTOR_IO)
+def reconstructor_graph(model: Reconstructor, size: int) -> bytes:
+    """x, f4, f8 ... -> anomaly_map (1, S, S), pixel_score and feature_score (1, S / 4, S / 4), float32, as ONNX bytes.
+
+    Without pixel_score where alpha is 0: the graph then has no pixel branch.
+    """
+    layout = model.layout
+    features = [
+        torch.zeros(1, channels, size // stride, size // stride)
+        for stride, channels in zip(layout.strides, layout.channels, strict=True)
+    ]
+    outputs = ["anomaly_map", "pixel_score", "feature_score"]
+    if model.alpha == 0:
+        outputs.remove("pixel_score")
+    return _export(_Deployed(model), (torch.zeros(1, 3, size, size), *features), ["x", *feature_names(layout)], outputs)
+
+
+def feature_names(layout: GridLayout) -> list[str]:
+    """Names of the feature tensors between the two graphs: f and the stride of the grid."""
+    return [f"f{stride}" for stride in layout.strides]
+
+
+class _Deployed(nn.Module):
+    """A reconstructor whose features come as single tensors, and whose answer holds what is in use."""
+
+    def __init__(self, model: Reconstructor) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
+        anomaly, pixel, feature = self.model(x, features)
+        return (anomaly, feature) if self.model.alpha == 0 else (anomaly, pixel, feature)
 
 
 def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:

@@ -19,5 +19,5 @@ def torch_maps(extractor: Extractor, model: Reconstructor, images: Image) -> Flo
     maps = np.empty(images.shape[:3], np.float32)
     for i in track(range(len(images)), "Maps by torch"):
         x = normalise(torch.from_numpy(images[i : i + 1]))
-        maps[i] = model(x, extractor.features(x))[0][0].numpy()
+        maps[i] = model(x, extractor.grids(x))[0][0].numpy()
     return maps

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from diffad_export.denoiser import BLOCK, Denoised, Denoiser, ToBlocks
 from diffad_export.diffusion.posterior import Level, level_at
 from diffad_export.diffusion.schedule import linear_schedule, respace
+from diffad_export.grids import GridLayout, Grids
 from diffad_export.resampling import Resample
-from diffad_export.score import FittedScore, feature_terms, fuse, pixel_score
+from diffad_export.score import FITTED_TENSORS, FittedScore, feature_terms, fuse, pixel_score
 
 CHAIN = 250  # the paper's respaced chain
 
@@ -54,7 +55,7 @@ class Reconstructor(nn.Module):
         fitted: what was set on normal images.
         sigma: Gaussian smoothing of the fused map in input pixels; 0 for none.
         label: number of the category that the denoiser is told; None: it is not told.
-        grid_stride: features lie on a grid of S / grid_stride cells a side.
+        layout: of the features; one grid of S / 4 where not given.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Reconstructor(nn.Module):
         *,
         sigma: float = 0.0,
         label: int | None = None,
-        grid_stride: int = BLOCK,
+        layout: GridLayout | None = None,
     ) -> None:
         super().__init__()
         self.denoiser, self.levels, self.label, self.kind = denoiser, levels, label, fitted.kind
@@ -78,8 +79,11 @@ class Reconstructor(nn.Module):
         size = int(noise.shape[-1])
         grid = size // BLOCK
         self.to_map = Resample(grid, size, sigma / BLOCK)
-        self.to_grid = Resample(size // grid_stride, grid) if grid_stride != BLOCK else nn.Identity()
-        for name in _FITTED:
+        self.layout = layout or GridLayout((BLOCK,), (len(norm.mean),))
+        self.to_grid = nn.ModuleList(
+            Resample(size // stride, grid) if stride != BLOCK else nn.Identity() for stride in self.layout.strides
+        )
+        for name in FITTED_TENSORS:
             self.register_buffer(name, getattr(fitted, name))
         self.alpha, self.floor = fitted.alpha, fitted.floor
         self.noise: Tensor
@@ -91,51 +95,70 @@ class Reconstructor(nn.Module):
     @property
     def fitted(self) -> FittedScore:
         """What was set on normal images."""
-        own = {name: getattr(self, name) for name in _FITTED}
+        own = {name: getattr(self, name) for name in FITTED_TENSORS}
         return FittedScore(kind=self.kind, alpha=self.alpha, floor=self.floor, **own)
 
     def refit(self, fitted: FittedScore) -> "Reconstructor":
         """Take other statistics and weights, in place; gives itself."""
         self.kind, self.alpha, self.floor = fitted.kind, fitted.alpha, fitted.floor
-        for name in _FITTED:
+        for name in FITTED_TENSORS:
             value = getattr(fitted, name)
             setattr(self, name, value if value is None else value.to(self.mean.device))
         return self
 
-    def standardised(self, f: Tensor) -> Tensor:
-        """f (B, C, g, g) of the extractor -> zero mean, unit variance per channel."""
-        return F.batch_norm(f, self.mean, self.variance, eps=0.0)  # one pass over f where two would do
+    def standardised(self, f: Grids) -> Grids:
+        """f (B, C_i, g_i, g_i) of the extractor -> zero mean, unit variance per channel."""
+        parts = zip(f, self.layout.split(self.mean), self.layout.split(self.variance), strict=True)
+        # One pass over f where two would do.
+        return tuple(F.batch_norm(own, mean, variance, eps=0.0) for own, mean, variance in parts)
+
+    def on_blocks(self, maps: Grids) -> Tensor:
+        """Maps (B, T, g_i, g_i) of each feature grid, brought to (B, T, G, G) and summed."""
+        total = self.to_grid[0](maps[0])
+        for resize, own in zip(self.to_grid[1:], maps[1:], strict=True):
+            total = total + resize(own)
+        out: Tensor = total
+        return out
 
     def denoised(self, x: Tensor, k: int, draw: int = 0) -> Denoised:
         """The denoiser's answer at level k to x (B, 3, S, S) with the fixed noise of that level and draw."""
         level = self.levels[k]
         x_t = level.signal * x + (level.noise * self.noise[k, draw])[None]
         t = torch.full((x.shape[0],), level.timestep, dtype=torch.int64, device=x.device)
-        return self.denoiser(x_t, t, None if self.label is None else torch.full_like(t, self.label))
+        return self.denoiser.at_level(k, x_t, t, None if self.label is None else torch.full_like(t, self.label))
 
-    def raw_scores(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-        """Before standardisation: x (B, 3, S, S), f (B, C, g, g) -> pixel (B, K, G, G), features (B, T, K, G, G)."""
+    def raw_scores(self, x: Tensor, f: Grids) -> tuple[Tensor, Tensor]:
+        """Not standardised: x (B, 3, S, S), f (B, C_i, g_i, g_i) -> pixel (B, K, G, G), features (B, T, K, G, G)."""
         blocks, standard, draws = self.blocks(x), self.standardised(f), int(self.noise.shape[1])
         pixels: list[Tensor] = []
         features: list[Tensor] = []
         for k, level in enumerate(self.levels):
-            whitening = None if self.whitening is None else self.whitening[k]
             answers = []
             for draw in range(draws):
                 denoised = self.denoised(x, k, draw)
-                terms = feature_terms(self.kind, standard, denoised, self.channel_weight, whitening, self.floor)
-                answers.append((pixel_score(level, blocks, denoised), torch.stack(terms, 1)))
+                answers.append((pixel_score(level, blocks, denoised), self._feature_terms(standard, denoised, k)))
             pixel, feature = answers[0]
             for other in answers[1:]:
                 pixel, feature = pixel + other[0], feature + other[1]
             if draws > 1:
                 pixel, feature = pixel / draws, feature / draws
             pixels.append(pixel)
-            features.append(self.to_grid(feature))
+            features.append(feature)
         return torch.stack(pixels, 1), torch.stack(features, 2)
 
-    def forward(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, 3, S, S) in [-1, 1], f (B, C, g, g) -> anomaly (B, S, S), pixel (B, G, G), feature (B, G, G)."""
+    def _feature_terms(self, standard: Grids, denoised: Denoised, k: int) -> Tensor:
+        """(B, T, G, G): each term, summed over the feature grids."""
+        layout, maps = self.layout, list[Tensor]()
+        for i, (own, weight) in enumerate(zip(layout.slices(), layout.split(self.channel_weight), strict=True)):
+            whitening = None if self.whitening is None else self.whitening[k][own, own]
+            f, mean, log_var = standard[i], denoised.f[i], denoised.f_log_var[i]
+            share = layout.channels[i] / layout.total
+            terms = feature_terms(self.kind, f, mean, log_var, weight, whitening, self.floor, share=share)
+            maps.append(torch.stack(terms, 1))
+        return self.on_blocks(tuple(maps))
+
+    def forward(self, x: Tensor, f: Grids) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, 3, S, S) in [-1, 1], f (B, C_i, g_i, g_i) -> anomaly (B, S, S), pixel (B, G, G), feature (B, G, G)."""
         return self.fuse(*self.raw_scores(x, f))
 
     def fuse(self, pixels: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,18 +167,6 @@ class Reconstructor(nn.Module):
         pixel = _weighted((pixels - s.pixel_mean) / s.pixel_std, s.pixel_weight)
         feature = _weighted(((features - s.feature_mean) / s.feature_std).flatten(1, 2), s.feature_weight.flatten())
         return self.to_map(fuse(pixel, feature, s.alpha)), pixel, feature
-
-
-_FITTED = (
-    "pixel_mean",
-    "pixel_std",
-    "feature_mean",
-    "feature_std",
-    "pixel_weight",
-    "feature_weight",
-    "channel_weight",
-    "whitening",
-)
 
 
 def _weighted(maps: Tensor, weight: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from diffad_export.config import ScoreConfig, TrainConfig
 from diffad_export.denoiser import Denoiser
 from diffad_export.distributed import World
 from diffad_export.feature_cache import FeatureCache, build_feature_cache
+from diffad_export.grids import GridLayout
 from diffad_export.networks import make_teacher
 from diffad_export.reconstructor import FeatureNorm, Reconstructor, fixed_noise, levels_of
 from diffad_export.score import FittedScore
@@ -153,7 +154,7 @@ class Run:
             fitted or neutral,
             sigma=score.smoothing * self.config.size,
             label=self.label(category),
-            grid_stride=self.config.features.grid_stride,
+            layout=GridLayout((self.config.features.grid_stride,), (len(norm.mean),)),
         ).eval()
 
 

@@ -76,6 +76,19 @@ class FittedScore:
         )
 
 
+# Those of a FittedScore that are tensors; "whitening" may be None.
+FITTED_TENSORS = (
+    "pixel_mean",
+    "pixel_std",
+    "feature_mean",
+    "feature_std",
+    "pixel_weight",
+    "feature_weight",
+    "channel_weight",
+    "whitening",
+)
+
+
 def pixel_score(level: Level, x0: Tensor, denoised: Denoised) -> Tensor:
     """KL of true posterior against learned reverse step, mean over the 48 numbers of each block, in bits.
 
@@ -92,12 +105,15 @@ def pixel_score(level: Level, x0: Tensor, denoised: Denoised) -> Tensor:
 def feature_terms(
     kind: FeatureScore,
     f: Tensor,
-    denoised: Denoised,
+    mean: Tensor,
+    log_var: Tensor,
     channel_weight: Tensor,
     whitening: Tensor | None,
     floor: float = 0.0,
+    *,
+    share: float = 1.0,
 ) -> list[Tensor]:
-    """The terms of a feature score, each (B, g, g), in the order of TERMS.
+    """The terms of a feature score on one grid, each (B, g, g), in the order of TERMS.
 
     "residual": (f - f_hat)^2, the paper's. "likelihood": z^2 + log var with z = (f - f_hat) / deviation, twice the
     negative Gaussian log-likelihood without its constant: the network says where it cannot know, and only surprise
@@ -105,21 +121,23 @@ def feature_terms(
 
     Args:
         f: (B, C, g, g), standardised features of the clean image.
+        mean, log_var: (B, C, g, g), of the features given the noised image.
         channel_weight: (C,), for the first two.
         whitening: (C, C), for the last.
         floor: added to the variance of every feature.
+        share: of the feature channels that lie on this grid; a term is the sum over all grids.
     """
     if kind == "residual":
-        return [weighted_channels((f - denoised.f).square(), channel_weight)]
-    log_deviation = log_deviation_above(denoised.f_log_var, floor)
-    z = (f - denoised.f) * (-log_deviation).exp()
+        return [weighted_channels((f - mean).square(), channel_weight)]
+    log_deviation = log_deviation_above(log_var, floor)
+    z = (f - mean) * (-log_deviation).exp()
     terms = []
     if "likelihood" in TERMS[kind]:
         terms.append(weighted_channels(z * z + 2 * log_deviation, channel_weight))
     if "whitened" in TERMS[kind]:
         if whitening is None:
             raise ValueError(f"{kind} needs a whitening matrix")
-        terms.append(mahalanobis(z, whitening))
+        terms.append(mahalanobis(z, whitening, share))
     return terms
 
 
@@ -129,11 +147,11 @@ def log_deviation_above(log_var: Tensor, floor: float) -> Tensor:
     return 0.5 * (log_var if floor == 0 else (log_var.exp() + floor).log())
 
 
-def mahalanobis(z: Tensor, whitening: Tensor) -> Tensor:
-    """Mean over channels of (W z)^2: z (B, C, g, g), W (C, C) -> (B, g, g)."""
+def mahalanobis(z: Tensor, whitening: Tensor, share: float = 1.0) -> Tensor:
+    """`share` times the mean over channels of (W z)^2: z (B, C, g, g), W (C, C) -> (B, g, g)."""
     b, c, height, width = z.shape
     white = whitening @ z.reshape(b, c, height * width)
-    row = z.new_full((1, c), 1 / c)
+    row = z.new_full((1, c), share / c)
     return (row @ (white * white)).reshape(b, height, width)
 
 
@@ -148,4 +166,6 @@ def weighted_channels(values: Tensor, weight: Tensor) -> Tensor:
 
 def fuse(pixel: Tensor, feature: Tensor, alpha: float) -> Tensor:
     """alpha * pixel + (1 - alpha) * feature, both standardised. Same shape in and out."""
+    if alpha == 0:  # a graph then has no pixel branch at all
+        return feature
     return alpha * pixel + (1 - alpha) * feature

@@ -11,19 +11,9 @@ from pydantic import ValidationError
 
 from diffad_export.checkpoint import load_tensors, save_tensors
 from diffad_export.config import ScoreConfig
-from diffad_export.score import FittedScore
+from diffad_export.score import FITTED_TENSORS, TERMS, FittedScore
 from diffad_runtime.errors import InputError
 from diffad_runtime.manifest import Thresholds
-
-_TENSORS = (
-    "pixel_mean",
-    "pixel_std",
-    "feature_mean",
-    "feature_std",
-    "pixel_weight",
-    "feature_weight",
-    "channel_weight",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +36,8 @@ class CategoryScore:
 def save_category_score(path: Path, score: CategoryScore) -> None:
     """Write under a temporary name, then rename."""
     fitted = score.fitted
-    tensors = {name: getattr(fitted, name) for name in _TENSORS}
-    if fitted.whitening is not None:
-        tensors["whitening"] = fitted.whitening
+    own = {name: getattr(fitted, name) for name in FITTED_TENSORS}
+    tensors = {name: tensor for name, tensor in own.items() if tensor is not None}
     facts: dict[str, Any] = {
         "config": score.config.model_dump(mode="json"),
         "alpha": fitted.alpha,
@@ -63,18 +52,17 @@ def load_category_score(path: Path) -> CategoryScore:
     """Read what `save_category_score` wrote.
 
     Raises:
-        InputError: the file is missing, broken, or of another version.
+        InputError: the file is missing, broken, of another version, or lacks a tensor that its score needs.
     """
     tensors, facts = load_tensors(path)
     try:
         config = ScoreConfig.model_validate(facts["config"])
-        fitted = FittedScore(
-            kind=config.feature_score,
-            whitening=tensors.get("whitening"),
-            alpha=float(facts["alpha"]),
-            floor=config.variance_floor,
-            **{name: tensors[name] for name in _TENSORS},
-        )
+        kind = config.feature_score
+        needed = {name for name in FITTED_TENSORS if name != "whitening" or "whitened" in TERMS[kind]}
+        if lacking := sorted(needed - tensors.keys()):
+            raise ValueError(f"a {kind} score needs {', '.join(lacking)}")
+        own: dict[str, Any] = {name: tensors.get(name) for name in FITTED_TENSORS}
+        fitted = FittedScore(kind=kind, alpha=float(facts["alpha"]), floor=config.variance_floor, **own)
         thresholds = Thresholds.model_validate(facts["thresholds"])
         alphas = {float(k): float(v) for k, v in facts["aupro_on_pasted_defects"].items()}
     except (ValidationError, KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import normalise
+from diffad_export.grids import Grids
 from diffad_export.progress import track
 from diffad_export.reconstructor import Reconstructor
 from diffad_export.resampling import gaussian_matrix
@@ -26,34 +27,36 @@ NEIGHBOURHOOD = 1.5  # cells; Gaussian over which locations share what they saw
 
 def inputs(
     extractor: Extractor, images: Image, what: str, *, most: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """x (B, 3, S, S) and f (B, C, g, g) of at most `most` images (N, S, S, 3), in batches, with a progress bar."""
+) -> Iterator[tuple[Tensor, Grids]]:
+    """x (B, 3, S, S) and f (B, C_i, g_i, g_i) of `most` images (N, S, S, 3), in batches, with a progress bar."""
     chosen = images[:most]
     for start in track(range(0, len(chosen), BATCH), what):
         x = normalise(torch.from_numpy(chosen[start : start + BATCH]))
-        yield x, extractor.features(x)
+        yield x, extractor.grids(x)
 
 
 @torch.no_grad()
 def whitening_of(model: Reconstructor, extractor: Extractor, good: Image, *, most: int = 64) -> Tensor:
     """(K, C, C), W_k with W_k^T W_k = inverse second moment of the standardised residuals z at level k.
 
-    The residuals of good images about zero, not about their mean: the denoiser's answer is the mean.
+    The residuals of good images about zero, not about their mean: the denoiser's answer is the mean. Channels of
+    different grids are taken as uncorrelated.
     """
-    total: Tensor | None = None
-    count = 0
+    levels, slices = range(len(model.levels)), model.layout.slices()
+    moment = torch.zeros(len(levels), model.layout.total, model.layout.total, dtype=torch.float64)
+    images = 0
     for x, f in inputs(extractor, good, "Correlation of good residuals", most=most):
-        standard, moments = model.standardised(f), []
-        for k in range(len(model.levels)):
+        standard = model.standardised(f)
+        for k in levels:
             denoised = model.denoised(x, k)
-            z = (standard - denoised.f) * (-log_deviation_above(denoised.f_log_var, model.floor)).exp()
-            flat = z.permute(1, 0, 2, 3).flatten(1)
-            moments.append((flat @ flat.T).double())
-        count += x.shape[0] * standard.shape[2] * standard.shape[3]
-        total = torch.stack(moments) if total is None else total + torch.stack(moments)
-    if total is None:
+            for own, s, mean, log_var in zip(slices, standard, denoised.f, denoised.f_log_var, strict=True):
+                z = (s - mean) * (-log_deviation_above(log_var, model.floor)).exp()
+                flat = z.permute(1, 0, 2, 3).flatten(1)
+                moment[k, own, own] += (flat @ flat.T).double() / (s.shape[2] * s.shape[3])
+        images += x.shape[0]
+    if images == 0:
         raise ValueError("no good images to whiten with")
-    moment = total / count
+    moment = moment / images
     ridge = RIDGE * moment.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     moment = moment + ridge * torch.eye(moment.shape[1], dtype=moment.dtype)
     whitening: Tensor = torch.linalg.inv(torch.linalg.cholesky(moment)).float()

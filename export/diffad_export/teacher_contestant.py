@@ -113,7 +113,7 @@ def teacher_timing(run_folder: Path, bundle: Bundle) -> dict[str, Callable[[Imag
         marks = [time.perf_counter()]
         x = normalise(torch.from_numpy(to_input(frame, run.config.size)[None]))
         marks.append(time.perf_counter())
-        f = extractor.features(x)
+        f = extractor.grids(x)
         marks.append(time.perf_counter())
         model(x, f)
         marks.append(time.perf_counter())
@@ -133,7 +133,7 @@ def _features(extractor: Extractor, images: Image) -> npt.NDArray[np.float32]:
 @torch.no_grad()
 def _parts(extractor: Extractor, model: Reconstructor, image: Image) -> Parts:
     x = normalise(torch.from_numpy(image[None]))
-    fused, pixel, feature = (one[0].numpy() for one in model(x, extractor.features(x)))
+    fused, pixel, feature = (one[0].numpy() for one in model(x, extractor.grids(x)))
     return Parts(pixel, feature, fused)
 
 

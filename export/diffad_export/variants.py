@@ -3,15 +3,15 @@
 Knows which precision is made how and which engine judges it. Does not know training, thresholds or bundles.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from diffad_calibration.parity import FrameOutcome
-from diffad_calibration.quantise import Feed, check_coverage, int8_coverage, quantise_for_cpu, simplify
+from diffad_calibration.quantise import simplify
 from diffad_export.backbone import Extractor
 from diffad_export.graphs import extractor_graph, reconstructor_graph
+from diffad_export.int8graphs import int8_graphs
 from diffad_export.progress import track
 from diffad_export.reconstructor import Reconstructor
 from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -60,39 +60,23 @@ def known(names: list[str]) -> list[str]:
     return [name for name in FORMS if name == "fp32" or name in names]
 
 
-def build_graphs(extractor: Extractor, model: Reconstructor, names: list[str], calibration: Image) -> dict[str, Graphs]:
+def build_graphs(
+    extractor: Extractor, model: Reconstructor, names: list[str], calibration: Image, *, correct_bias: bool = True
+) -> dict[str, Graphs]:
     """Export both graphs and quantise them.
 
     Args:
         model: with a folded student.
         names: as `known` gives them.
         calibration: images uint8 (N, S, S, 3), as the line will see them, defects among them.
+        correct_bias: of INT8; not needed where graphs are only timed.
     """
-    size, channels = calibration.shape[1], sum(extractor.channels)
-    raw = Graphs(extractor_graph(extractor, size), reconstructor_graph(model, channels, size))
+    size = calibration.shape[1]
+    raw = Graphs(extractor_graph(extractor, size), reconstructor_graph(model, size))
     made = {"fp32": Graphs(simplify(raw.extractor), simplify(raw.reconstructor))}
     if "int8" in names:
-        first = quantise_for_cpu(raw.extractor, _images(calibration))
-        # The reconstructor is calibrated on what it will be given: features of the INT8 extractor.
-        second = quantise_for_cpu(raw.reconstructor, _features(first, calibration))
-        # Every convolution of the student must run in INT8: one that stayed float would only be slow, and unnoticed.
-        check_coverage(int8_coverage(second), float_convolutions=0)
-        made["int8"] = Graphs(first, second)
+        made["int8"] = Graphs(*int8_graphs(raw.extractor, raw.reconstructor, calibration, correct_bias=correct_bias))
     return made
-
-
-def _images(calibration: Image) -> Iterator[Feed]:
-    for image in track(calibration, "INT8 ranges, extractor"):
-        yield {"image": image[None]}
-
-
-def _features(extractor: bytes, calibration: Image) -> Iterator[Feed]:
-    import onnxruntime  # noqa: PLC0415  only INT8 needs it here
-
-    session = onnxruntime.InferenceSession(extractor, providers=["CPUExecutionProvider"])
-    for image in track(calibration, "INT8 ranges, reconstructor"):
-        x, f = session.run(["x", "f"], {"image": image[None]})
-        yield {"x": x, "f": f}
 
 
 def engine_maps(graphs: Graphs, name: str, images: Image) -> FloatMap:

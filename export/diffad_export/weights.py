@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffad_export.backbone import Extractor
+from diffad_export.grids import Grids
 from diffad_export.pasted import PastedSet
 from diffad_export.reconstructor import Reconstructor
 from diffad_export.score import FittedScore, log_deviation_above, weighted_channels
@@ -78,22 +79,26 @@ def fit_weights(model: Reconstructor, extractor: Extractor, pasted: PastedSet, *
     )
 
 
-def _by_stride(model: Reconstructor, x: Tensor, f: Tensor, chooser: Tensor) -> Tensor:
+def _by_stride(model: Reconstructor, x: Tensor, f: Grids, chooser: Tensor) -> Tensor:
     """Likelihood (or residual) of each stride alone, mean over the levels: (B, strides, G, G)."""
     standard = model.standardised(f)
     total: Tensor | None = None
     for k in range(len(model.levels)):
         denoised = model.denoised(x, k)
-        error = (standard - denoised.f).square()
-        if model.kind != "residual":
-            log_deviation = log_deviation_above(denoised.f_log_var, model.floor)
-            error = error * (-2 * log_deviation).exp() + 2 * log_deviation
-        one = torch.stack([weighted_channels(error, row) for row in chooser], 1)
+        parts = []
+        for s, mean, log_var, rows in zip(
+            standard, denoised.f, denoised.f_log_var, model.layout.split(chooser, 1), strict=True
+        ):
+            error = (s - mean).square()
+            if model.kind != "residual":
+                log_deviation = log_deviation_above(log_var, model.floor)
+                error = error * (-2 * log_deviation).exp() + 2 * log_deviation
+            parts.append(torch.stack([weighted_channels(error, row) for row in rows], 1))
+        one = model.on_blocks(tuple(parts))
         total = one if total is None else total + one
     if total is None:
         raise ValueError("a reconstructor without levels")
-    out: Tensor = model.to_grid(total)
-    return out
+    return total
 
 
 def _balanced(positive: Tensor, clear: Tensor, seed: int) -> Tensor:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from diffad_runtime.geometry import to_frame
 from diffad_runtime.result import FloatMap, Image
 
+_FEW = 16  # up to a sixteenth of the map
+
 
 def defect_pixels(anomaly_map: FloatMap, threshold: float, min_pixels: int) -> npt.NDArray[np.bool_]:
     """Map pixels above the threshold, without blobs (8-connected) of fewer than `min_pixels`.
@@ -25,10 +27,15 @@ def defect_pixels(anomaly_map: FloatMap, threshold: float, min_pixels: int) -> n
     hot = anomaly_map > np.float32(threshold)
     if min_pixels <= 1 or not hot.any():
         return hot
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(hot.view(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= min_pixels
+    # A good part's few hot pixels lie in a small corner of the map.
+    left, top, width, height = cv2.boundingRect(hot.view(np.uint8))
+    box = hot[top : top + height, left : left + width]
+    # Sizes by bincount: connectedComponentsWithStats takes twice as long for boxes and centres that nobody asked for.
+    count, labels = cv2.connectedComponents(np.ascontiguousarray(box).view(np.uint8), connectivity=8)
+    keep = np.bincount(labels.ravel(), minlength=count) >= min_pixels
     keep[0] = False  # label 0 is the background
-    return np.asarray(keep[labels], np.bool_)
+    box[:] = np.take(keep, np.asarray(labels, np.int32))
+    return hot
 
 
 def defect_mask(anomaly_map: FloatMap, threshold: float, min_pixels: int, height: int, width: int) -> Image:
@@ -45,14 +52,22 @@ def defect_mask(anomaly_map: FloatMap, threshold: float, min_pixels: int, height
         uint8 (H, W), 0 or 255, fresh.
     """
     kept = defect_pixels(anomaly_map, threshold, min_pixels)
-    rows, columns = np.nonzero(kept)
-    if rows.size == 0:
+    if not kept.any():
         return np.zeros((height, width), np.uint8)
     limit = np.float32(threshold)
     # Dropped specks are lowered to the threshold itself, which is not above it: they cannot come back by interpolation.
-    cleaned = anomaly_map if min_pixels <= 1 else np.where(kept, anomaly_map, np.minimum(anomaly_map, limit))
+    dropped = (anomaly_map > limit) & ~kept if min_pixels > 1 else np.zeros(1, np.bool_)
+    cleaned = np.where(dropped, limit, anomaly_map) if dropped.any() else anomaly_map
     mask = np.greater(to_frame(cleaned, height, width), limit).view(np.uint8)
     mask *= 255  # in place: the comparison's own memory becomes the mask
-    side_y, side_x = anomaly_map.shape
-    mask[(2 * rows + 1) * height // (2 * side_y), (2 * columns + 1) * width // (2 * side_x)] = 255
+    y, x = (_centres(inside, outside) for inside, outside in zip(anomaly_map.shape, (height, width), strict=True))
+    # Nearly all centres are marked by now. Of many, finding those that are not is quicker than marking all.
+    many = np.count_nonzero(kept) > kept.size // _FEW
+    rows, columns = np.nonzero(kept & (mask[y][:, x] == 0) if many else kept)
+    mask[y[rows], x[columns]] = 255
     return mask
+
+
+def _centres(inside: int, outside: int) -> npt.NDArray[np.int64]:
+    """For each of `inside` map pixels along an axis, the frame pixel of `outside` that holds its centre."""
+    return (2 * np.arange(inside) + 1) * outside // (2 * inside)

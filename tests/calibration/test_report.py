@@ -335,6 +335,16 @@ def test_flat_and_missing_values_have_a_scale() -> None:
     assert draw(flat, scales)["pixel"].dtype == np.uint8
 
 
+def test_a_model_without_pixel_score_has_no_pixel_picture(tmp_path: Path) -> None:
+    shown = replace(example(), pixel=None)
+    scales = shared_scales([shown])
+    assert set(draw(shown, scales)) == {"image", "truth", "feature", "fused"}
+    data = ReportData(title="t", categories=[Category("tile", ClassTable("tile", []), examples=[shown])])
+    page = write_report(tmp_path / "report", data).read_text(encoding="utf-8")
+    assert "not used by this model" in page
+    assert page.count("<img") == 4
+
+
 def test_overlay_outlines_the_mask_and_leaves_normal_areas_as_they_are() -> None:
     shown = example()
     pictures = draw(shown, shared_scales([shown]))

@@ -19,7 +19,7 @@ TRAIN: dict[str, Any] = {
     "max_minutes": None, "resume": False, "seed": 0, "backbone_weights": None, "same_size": False, "device": "cpu",
 }  # fmt: skip
 EXPORT: dict[str, Any] = {
-    "run": NOWHERE, "data": NOWHERE, "out": NOWHERE, "steps": 1, "precision": "fp32", "width": 16,
+    "run": NOWHERE, "data": NOWHERE, "out": NOWHERE, "steps": (1,), "precision": "fp32", "width": (16,),
     "max_minutes": None, "max_aupro_drop": 0.1, "false_reject_rate": 0.1, "seed": 0, "device": "cpu",
 }  # fmt: skip
 
@@ -61,8 +61,21 @@ def test_an_unknown_backbone_claims_no_folder(line_data: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 2}, "distils to 1 network evaluation, got --steps 2"),
-        ({"width": 20}, "width: .*multiple of 8, got 20"),
+        ({"steps": (3,)}, "steps: .*1, 2 or 4, got 3"),
+        ({"steps": (1, 2)}, "--steps names 2 values, expected one"),
+        ({"width": (20,)}, "width: .*choose from 8, 16, .*got 20"),
+        ({"width": (16, 24)}, "--width names 2 values, expected one"),
+        ({"draws": 0}, "draws: .*got 0"),
+        ({"pasted": 1.5}, "pasted: .*got 1.5"),
+        ({"settings": ["losses.teachers=1"]}, "--set: unknown key 'losses.teachers'"),
+        ({"settings": ["losses.map=-1"]}, "--set: losses.map: .*got -1"),
+        ({"steps": (2,), "settings": ["chain_steps=[5]"]}, "--set: .*2 steps need as many different chain_steps"),
+        (
+            {"steps": (2,), "settings": ["chain_steps=[5, 5, 50]"]},
+            "--set: .*2 steps need as many different chain_steps",
+        ),
+        ({"frame_size": (1080, 1920)}, "--frame-size says what a budget is for"),
+        ({"budget_ms": 5.0, "settings": ["width=16"]}, "--set width is what a search chooses"),
         ({"false_reject_rate": 1.0}, "false_reject_rate: .*less than 1"),
         ({"precision": "fp32, fp64"}, "unknown precision 'fp64'"),
         ({"device": "tpu"}, "unknown device 'tpu'"),

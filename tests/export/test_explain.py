@@ -14,6 +14,7 @@ from diffad_export.denoiser import Denoised, Denoiser, to_blocks
 from diffad_export.diffusion.posterior import level_at
 from diffad_export.diffusion.schedule import linear_schedule, respace
 from diffad_export.explain import ExplainSettings, Model, Subject, choose_subjects, explain, to_picture
+from diffad_export.grids import Grids
 from diffad_export.guidance import GradientSettings, Guide
 from diffad_runtime.errors import InputError
 from diffad_runtime.result import Image
@@ -35,7 +36,7 @@ class Always(Denoiser):
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
         self.seen.append((int(t[0]), label))
         blocks = to_blocks(x_t if self.echo else torch.full_like(x_t, GOOD / 127.5 - 1))
-        return Denoised(blocks, torch.zeros_like(blocks), blocks, blocks)
+        return Denoised(blocks, torch.zeros_like(blocks), (blocks,), (blocks,))
 
 
 class Pixels(nn.Module):
@@ -48,6 +49,9 @@ class Pixels(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         return to_blocks(x)
 
+    def grids(self, x: Tensor) -> Grids:
+        return (to_blocks(x),)
+
 
 @dataclass
 class Scores:
@@ -55,10 +59,10 @@ class Scores:
 
     calls: list[Tensor] = field(default_factory=list)
 
-    def __call__(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, x: Tensor, f: Grids) -> tuple[Tensor, Tensor, Tensor]:
         self.calls.append(x)
         away = (127.5 * (x + 1) - GOOD).abs()
-        grid = f.mean(1)
+        grid = f[0].mean(1)
         return away.mean(1), grid, grid + 1
 
 

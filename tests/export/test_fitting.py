@@ -11,6 +11,7 @@ from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import BackboneFacts
 from diffad_export.config import ScoreConfig
 from diffad_export.fitting import ALPHAS, choose_alpha, fit_score
+from diffad_export.grids import GridLayout, Grids
 from diffad_export.networks.student import Student
 from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.reconstructor import FeatureNorm, Reconstructor, fixed_noise, levels_of
@@ -59,7 +60,7 @@ def test_pasted_defects_depend_on_the_seed(good: Image) -> None:
 def reconstructor(kind: FeatureScore = "combined") -> Reconstructor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        student = Student(12, 8).fold()
+        student = Student(GridLayout((4,), (12,)), 8).fold()
     norm = FeatureNorm(torch.zeros(12), torch.ones(12))
     fitted = FittedScore.neutral(kind, 1, 12)
     return Reconstructor(student, norm, levels_of((50,)), fixed_noise(1, SIZE, 0), fitted).eval()
@@ -69,7 +70,8 @@ def reconstructor(kind: FeatureScore = "combined") -> Reconstructor:
 def test_scores_of_the_images_measured_have_mean_zero_and_deviation_one(good: Image, extractor: Extractor) -> None:
     model = reconstructor()
     model.refit(normal_statistics(model, extractor, good))
-    pixels, features = model.raw_scores(*extractor(torch.from_numpy(good)))
+    x, *f = extractor(torch.from_numpy(good))
+    pixels, features = model.raw_scores(x, tuple(f))
     s = model.fitted
     for scores in ((pixels - s.pixel_mean) / s.pixel_std, (features - s.feature_mean) / s.feature_std):
         flat = scores.flatten(1, -3).transpose(0, 1).flatten(1)
@@ -101,7 +103,7 @@ def test_whitened_residuals_of_good_images_are_white(good: Image, extractor: Ext
     z = []
     for x, f in inputs(extractor, good, ""):
         out = model.denoised(x, 0)
-        z.append(((f - out.f) * (-0.5 * out.f_log_var).exp()).permute(1, 0, 2, 3).flatten(1))
+        z.append(((f[0] - out.f[0]) * (-0.5 * out.f_log_var[0]).exp()).permute(1, 0, 2, 3).flatten(1))
     flat = torch.cat(z, 1)
     raw = flat @ flat.T / flat.shape[1]
     shrunk = raw + RIDGE * raw.diagonal().mean() * torch.eye(12)
@@ -160,7 +162,7 @@ class Rigged:
     def refit(self, fitted: FittedScore) -> None:
         self.fitted = fitted
 
-    def raw_scores(self, x: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def raw_scores(self, x: Tensor, f: Grids) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         rows = slice(self.row, self.row + len(x))
         self.row = rows.stop
         return self.scores[0][rows, None], self.scores[1][rows, None, None]

@@ -12,9 +12,13 @@ import pytest
 from onnx import numpy_helper
 
 from diffad_calibration.dataset import open_dataset
+from diffad_export.config import DistilConfig
+from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify, pick_golden
+from diffad_export.judging import calibration_images
 from diffad_export.pasted import paste_set
-from diffad_export.recipe import ExportOptions, ExportSummary, _calibration, export
+from diffad_export.recipe import ExportSummary, export
+from diffad_export.reconstructor import levels_of
 from diffad_export.runfolder import open_run
 from diffad_export.variants import Graphs, engine_maps, outcomes
 from diffad_runtime.bundle import open_bundle
@@ -29,7 +33,7 @@ def test_the_manifest_tells_how_the_model_was_made(tiny_export: ExportSummary, l
     assert (manifest.model_id, manifest.version, manifest.input_size, manifest.grid) == ("line-64", 1, 64, 16)
     assert (manifest.backbone.strides, sum(manifest.backbone.channels)) == ([2, 4, 8, 16], 192)
     assert (manifest.reconstruction.steps, manifest.reconstruction.levels) == (1, [201])
-    assert manifest.reconstruction.alpha == tiny_export.alpha
+    assert manifest.reconstruction.alpha == tiny_export.alpha == 0
     assert manifest.default_variant == "int8"
     assert manifest.variants.keys() == {"fp32", "int8"}
     assert manifest.thresholds.good_images == 8
@@ -99,6 +103,27 @@ def test_a_second_export_takes_up_the_student_and_counts_on(
     assert graphs[0] == graphs[1]  # the same student gives the same bytes
 
 
+def test_two_levels_of_two_draws_each_are_packed(
+    own_run: Path, line_data: Path, tiny_options: ExportOptions, tmp_path: Path
+) -> None:
+    update = {"steps": 2, "chain_steps": None, "width": 8, "shared": True, "draws": 1}
+    distil = DistilConfig.model_validate(tiny_options.distil.model_dump() | update)
+    score = tiny_options.score.model_copy(update={"draws": 2})
+    options = replace(tiny_options, distil=distil, score=score, precisions=("fp32",))
+    bundle = open_bundle(export(own_run, line_data, tmp_path / "m.diffad", options).bundle)
+    reconstruction, provenance = bundle.manifest.reconstruction, bundle.manifest.provenance
+    assert (reconstruction.steps, len(reconstruction.levels)) == (4, 2)
+    chosen = provenance["distil"]["chain_steps"]
+    assert reconstruction.levels == [level.timestep for level in levels_of(tuple(chosen))]
+    assert chosen == sorted(chosen)
+    assert provenance["distil"]["shared"] is True
+    # Both draws of both levels are evaluated: each a trunk, and two heads on each of three grids.
+    graph = onnx.load_from_string(bundle.graphs("fp32")[1]).graph
+    assert sum(node.op_type == "Conv" for node in graph.node) == 4 * (17 + 6)
+    record = json.loads(bundle.read("parity.json"))
+    assert record["variants"]["fp32"]["map_max"] < 1e-3
+
+
 def test_a_gate_that_is_not_met_leaves_nothing_behind(
     own_run: Path, line_data: Path, tiny_options: ExportOptions, tmp_path: Path
 ) -> None:
@@ -166,7 +191,7 @@ def test_other_images_than_those_of_the_training(tiny_run: Path, line_data: Path
 
 def test_int8_ranges_see_defects_that_no_held_back_image_knows(tiny_run: Path, line_data: Path) -> None:
     split = open_run(tiny_run).split(open_dataset(line_data))
-    images = _calibration(split.train, seed=0)
+    images = calibration_images(split.train, seed=0)
     count = min(64, len(split.train))
     assert len(images) == count
     untouched = [np.array_equal(a, b) for a, b in zip(images, split.train, strict=False)]

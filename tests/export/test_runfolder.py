@@ -24,7 +24,8 @@ def test_training_leaves_a_run_that_scores(tiny_run: Path, line_data: Path) -> N
     split, score, extractor = run.split(open_dataset(line_data)), run.score("line"), run.extractor()
     model = run.reconstructor(run.teacher(), "line", score.config, score.fitted)
     with torch.no_grad():
-        anomaly, pixel, feature = model(*extractor(torch.from_numpy(split.held)))
+        x, *f = extractor(torch.from_numpy(split.held))
+        anomaly, pixel, feature = model(x, tuple(f))
     assert anomaly.shape == (8, 64, 64)
     # The held-back images are those that the statistics were measured on.
     for score in (pixel, feature):

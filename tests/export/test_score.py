@@ -11,7 +11,9 @@ from diffad_export.denoiser import Denoised
 from diffad_export.diffusion.posterior import level_at, reverse_step_kl
 from diffad_export.diffusion.schedule import linear_schedule, respace
 from diffad_export.score import (
+    FITTED_TENSORS,
     TERMS,
+    FeatureScore,
     FittedScore,
     feature_terms,
     fuse,
@@ -28,61 +30,78 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def denoised() -> Denoised:
-    return Denoised(
-        draw(2, 48, 4, 4, seed=1), draw(2, 48, 4, 4, seed=2).tanh(), draw(2, C, 4, 4, seed=3), draw(2, C, 4, 4, seed=4)
-    )
+def answer() -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of the features."""
+    return draw(2, C, 4, 4, seed=3), draw(2, C, 4, 4, seed=4)
 
 
 def test_likelihood_is_twice_the_gaussian_nll_without_its_constant() -> None:
-    f, out = draw(2, C, 4, 4), denoised()
-    nll = -Normal(out.f, (0.5 * out.f_log_var).exp()).log_prob(f).mean(1)  # type: ignore[no-untyped-call]
-    (found,) = feature_terms("likelihood", f, out, EQUAL, None)
+    f, (mean, log_var) = draw(2, C, 4, 4), answer()
+    nll = -Normal(mean, (0.5 * log_var).exp()).log_prob(f).mean(1)  # type: ignore[no-untyped-call]
+    (found,) = feature_terms("likelihood", f, mean, log_var, EQUAL, None)
     torch.testing.assert_close(found, 2 * nll - math.log(2 * math.pi))
 
 
 def test_a_floor_is_added_to_every_variance() -> None:
-    f, out = draw(2, C, 4, 4), denoised()
-    deviation = (out.f_log_var.exp() + 0.3).sqrt()
-    nll = -Normal(out.f, deviation).log_prob(f).mean(1)  # type: ignore[no-untyped-call]
-    (found,) = feature_terms("likelihood", f, out, EQUAL, None, floor=0.3)
+    f, (mean, log_var) = draw(2, C, 4, 4), answer()
+    deviation = (log_var.exp() + 0.3).sqrt()
+    nll = -Normal(mean, deviation).log_prob(f).mean(1)  # type: ignore[no-untyped-call]
+    (found,) = feature_terms("likelihood", f, mean, log_var, EQUAL, None, floor=0.3)
     torch.testing.assert_close(found, 2 * nll - math.log(2 * math.pi))
 
 
 def test_whitened_is_the_mahalanobis_distance_of_the_standardised_residual() -> None:
-    f, out = draw(2, C, 4, 4), denoised()
+    f, (mean, log_var) = draw(2, C, 4, 4), answer()
     root = draw(C, C, seed=9)
     covariance = root @ root.T + torch.eye(C)
     whitening = torch.linalg.inv(torch.linalg.cholesky(covariance))
-    z = ((f - out.f) * (-0.5 * out.f_log_var).exp()).permute(0, 2, 3, 1)
+    z = ((f - mean) * (-0.5 * log_var).exp()).permute(0, 2, 3, 1)
     normal = MultivariateNormal(torch.zeros(C), covariance)  # type: ignore[no-untyped-call]
     constant = C * math.log(2 * math.pi) + torch.logdet(covariance)
     expected = (-2 * normal.log_prob(z) - constant) / C  # type: ignore[no-untyped-call]
-    (found,) = feature_terms("whitened", f, out, EQUAL, whitening)
+    (found,) = feature_terms("whitened", f, mean, log_var, EQUAL, whitening)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_combined_is_both_terms() -> None:
-    f, out, whitening = draw(2, C, 4, 4), denoised(), draw(C, C, seed=5)
-    both = feature_terms("combined", f, out, EQUAL, whitening)
+    f, (mean, log_var), whitening = draw(2, C, 4, 4), answer(), draw(C, C, seed=5)
+    both = feature_terms("combined", f, mean, log_var, EQUAL, whitening)
     assert len(both) == len(TERMS["combined"]) == 2
-    torch.testing.assert_close(both[0], feature_terms("likelihood", f, out, EQUAL, None)[0])
-    torch.testing.assert_close(both[1], feature_terms("whitened", f, out, EQUAL, whitening)[0])
+    torch.testing.assert_close(both[0], feature_terms("likelihood", f, mean, log_var, EQUAL, None)[0])
+    torch.testing.assert_close(both[1], feature_terms("whitened", f, mean, log_var, EQUAL, whitening)[0])
 
 
 def test_whitening_cannot_be_forgotten() -> None:
     with pytest.raises(ValueError, match="whitening"):
-        feature_terms("whitened", draw(2, C, 4, 4), denoised(), EQUAL, None)
+        feature_terms("whitened", draw(2, C, 4, 4), *answer(), EQUAL, None)
 
 
 def test_the_residual_is_the_squared_error_alone() -> None:
-    f, out = draw(2, C, 4, 4), denoised()
-    (found,) = feature_terms("residual", f, out, EQUAL, None)
-    torch.testing.assert_close(found, ((f - out.f) ** 2).mean(1))
+    f, (mean, log_var) = draw(2, C, 4, 4), answer()
+    (found,) = feature_terms("residual", f, mean, log_var, EQUAL, None)
+    torch.testing.assert_close(found, ((f - mean) ** 2).mean(1))
+
+
+@pytest.mark.parametrize("kind", list(TERMS))
+def test_the_terms_of_the_parts_sum_to_the_term_of_the_whole(kind: FeatureScore) -> None:
+    """Channels may lie on several grids; those of different grids are then taken as uncorrelated."""
+    f, (mean, log_var) = draw(2, C, 4, 4), answer()
+    weight = torch.tensor([0.1, 0.3, 0.2, 0.15, 0.25])
+    whitening = torch.block_diag(draw(2, 2, seed=6), draw(3, 3, seed=7))
+    whole = feature_terms(kind, f, mean, log_var, weight, whitening, 0.1)
+    parts = [
+        feature_terms(
+            kind, f[:, own], mean[:, own], log_var[:, own], weight[own], whitening[own, own], 0.1, share=count / C
+        )
+        for own, count in ((slice(0, 2), 2), (slice(2, 5), 3))
+    ]
+    for all_of_it, first, second in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(first + second, all_of_it)
 
 
 def test_pixel_score_is_the_kl_averaged_over_a_block() -> None:
-    level, x0, out = level_at(respace(linear_schedule(), 250), 50), draw(2, 48, 4, 4), denoised()
+    level, x0 = level_at(respace(linear_schedule(), 250), 50), draw(2, 48, 4, 4)
+    out = Denoised(draw(2, 48, 4, 4, seed=1), draw(2, 48, 4, 4, seed=2).tanh(), (), ())
     torch.testing.assert_close(pixel_score(level, x0, out), reverse_step_kl(level, x0, out.x0, out.v).mean(1))
 
 
@@ -101,6 +120,12 @@ def test_fusing_is_a_weighted_sum() -> None:
     assert torch.equal(fuse(a, b, 1.0), a)
     assert torch.equal(fuse(a, b, 0.0), b)
     torch.testing.assert_close(fuse(a, b, 0.3), 0.3 * a + 0.7 * b)
+
+
+def test_the_tensors_of_a_fitted_score_are_all_named() -> None:
+    neutral = FittedScore.neutral("combined", 2, C)
+    own = [name for name in FittedScore.__slots__ if isinstance(getattr(neutral, name), Tensor)]
+    assert sorted(FITTED_TENSORS) == sorted(own)
 
 
 @pytest.mark.parametrize("kind", list(TERMS))

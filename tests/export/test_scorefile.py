@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffad_export.checkpoint import save_tensors
+from diffad_export.checkpoint import load_tensors, save_tensors
 from diffad_export.config import ScoreConfig
 from diffad_export.score import TERMS, FeatureScore, FittedScore
 from diffad_export.scorefile import CategoryScore, load_category_score, save_category_score
@@ -33,6 +33,19 @@ def test_it_comes_back_as_it_was(kind: FeatureScore, tmp_path: Path) -> None:
         before, after = getattr(score.fitted, name), getattr(back.fitted, name)
         assert torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after, name
     assert [one.name for one in path.parent.iterdir()] == ["cups.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("whitened", "whitening"), ("combined", "whitening"), ("residual", "channel_weight")]
+)
+def test_one_that_lacks_a_tensor_is_refused(kind: FeatureScore, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "cups.safetensors"
+    save_category_score(path, made(kind))
+    tensors, facts = load_tensors(path)
+    del tensors[name]
+    save_tensors(path, tensors, facts)
+    with pytest.raises(InputError, match=rf"cups\.safetensors is not usable: a {kind} score needs {name}\. Fit"):
+        load_category_score(path)
 
 
 def test_a_damaged_one_is_refused(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def test_one_step_from_a_checkpoint(line_data: Path, tmp_path: Path) -> None:
     model = run.reconstructor(teacher, "line", score.config, score.fitted)
     images = torch.from_numpy(run.split(open_dataset(line_data)).held[:1])
     with torch.no_grad():
-        assert torch.isfinite(model(*run.extractor()(images))[0]).all()
+        x, *f = run.extractor()(images)
+        assert torch.isfinite(model(x, tuple(f))[0]).all()
 
 
 def test_a_checkpoint_that_does_not_fit_leaves_no_run(line_data: Path, tmp_path: Path) -> None:

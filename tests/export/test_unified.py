@@ -12,8 +12,9 @@ from diffad_calibration.evaluation import EvalRequest, evaluate_lineup
 from diffad_calibration.metrics import Bootstrap
 from diffad_export.commands import explain_run, run_lineup
 from diffad_export.config import AugmentConfig, OptimiserConfig, ScoreConfig, TeacherConfig, TrainConfig
+from diffad_export.exportoptions import ExportOptions
 from diffad_export.networks.teacher import Teacher
-from diffad_export.recipe import ExportOptions, export
+from diffad_export.recipe import export
 from diffad_export.runfolder import open_run
 from diffad_export.train import TrainSummary, train
 from diffad_runtime.bundle import open_bundle

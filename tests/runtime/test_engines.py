@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -59,6 +60,30 @@ def _reconstructor(first: str = "Abs", *, map_name: str = "anomaly_map") -> byte
     ]
     outputs: dict[str, list[object]] = {map_name: [1, S, S], "pixel_score": [1, G, G], "feature_score": [1, G, G]}
     return _model(nodes, {"x": [1, 3, S, S], "f": [1, 3, G, G]}, outputs)
+
+
+def _pyramid(*, pixel: bool, last: list[object] | None = None) -> tuple[bytes, bytes]:
+    """Features on two grids: f4 = 4 x 4 means of x, f8 = 8 x 8 means. feature = mean over channels of f4, plus f8's."""
+    cast = [
+        helper.make_node("Cast", ["image"], ["float"], to=FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["scaled"]),
+        helper.make_node("Sub", ["scaled", "one"], ["last"]),
+        helper.make_node("Transpose", ["last"], ["x"], perm=[0, 3, 1, 2]),
+    ]
+    pools = [helper.make_node("AveragePool", ["x"], [f"f{n}"], kernel_shape=[n, n], strides=[n, n]) for n in (4, 8)]
+    between: dict[str, list[object]] = {"x": [1, 3, S, S], "f4": [1, 3, G, G], "f8": [1, 3, G // 2, G // 2]}
+    extractor = _model([*cast, *pools], {"image": [1, S, S, 3]}, between)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["anomaly_map"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["f8"], ["m8"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["f4"], ["m4"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["m4", "m8"], ["feature_score"]),
+    ]
+    outputs: dict[str, list[object]] = {"anomaly_map": [1, S, S], "feature_score": [1, G, G]}
+    if pixel:
+        nodes.append(helper.make_node("Neg", ["feature_score"], ["pixel_score"]))
+        outputs["pixel_score"] = [1, G, G]
+    return extractor, _model(nodes, {**between, **({"f8": last} if last else {})}, outputs)
 
 
 def _bundle(folder: Path, reconstructor: bytes | None = None) -> Bundle:
@@ -130,6 +155,39 @@ def test_maps_equal_numpy() -> None:
     assert maps.anomaly.dtype == maps.pixel.dtype == maps.feature.dtype == np.float32
     assert maps.extract_ms > 0
     assert maps.reconstruct_ms > 0
+
+
+@pytest.mark.parametrize("pixel", [True, False])
+def test_features_of_several_grids_and_an_optional_pixel_score(pixel: bool) -> None:
+    image = _image()
+    x = image.transpose(2, 0, 1) / 127.5 - 1
+    with _engine(*_pyramid(pixel=pixel)) as engine:
+        maps = engine.infer(image)
+    np.testing.assert_allclose(maps.feature, _pool(x).mean(axis=0) + x.mean(), atol=1e-6)
+    if pixel:
+        assert maps.pixel is not None
+        np.testing.assert_array_equal(maps.pixel, -maps.feature)
+    else:
+        assert maps.pixel is None
+
+
+@pytest.mark.parametrize("other", [[1, 3, G // 4, G // 4], [1, 4, G // 2, G // 2], [1, 3, "g", "g"]])
+def test_graphs_must_agree_on_every_feature(other: list[object]) -> None:
+    extractor, reconstructor = _pyramid(pixel=True, last=other)
+    with pytest.raises(EngineError, match=r"the reconstructor's inputs are x .*f8.*expected x .*f4 .*f8"):
+        _engine(extractor, reconstructor)
+
+
+def test_an_engine_of_several_threads_leaves_opencv_one() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        _engine().close()
+        assert cv2.getNumThreads() == 3
+        OnnxRuntimeEngine(_extractor(), _reconstructor(), input_size=S, variant="v", threads=2).close()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_arrays_belong_to_the_caller() -> None:
@@ -206,7 +264,7 @@ def test_wrong_graphs_are_refused_in_one_line(
 
 def test_failure_while_running_is_translated(capfd: pytest.CaptureFixture[str]) -> None:
     with _engine() as engine, pytest.raises(EngineError, match="reconstructor failed") as caught:
-        engine._reconstruct(np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 3, G, G), np.float32))
+        engine._reconstruct({"x": np.zeros((1, 3, 4, 4), np.float32), "f": np.zeros((1, 3, G, G), np.float32)})
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 
@@ -223,6 +281,8 @@ def test_fake_engine_closed_form() -> None:
         black = engine.infer(np.zeros((16, 16, 3), np.uint8))
         np.testing.assert_array_equal(black.anomaly, np.ones((16, 16), np.float32))
         np.testing.assert_array_equal(black.feature, np.ones((4, 4), np.float32))
+        np.testing.assert_array_equal(black.pixel, black.feature)
+        assert FakeEngine(16, pixel_score=False).infer(np.zeros((16, 16, 3), np.uint8)).pixel is None
         dot = np.full((16, 16, 3), 128, np.uint8)
         dot[8, 8] = 0
         expected = np.zeros((16, 16), np.float32)

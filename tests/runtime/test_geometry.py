@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +62,80 @@ def test_whole_factors_equal_block_means() -> None:
     assert np.abs(to_input(frame, 64) - means).max() <= 0.51
 
 
+def _area_matrix(inside: int, outside: int) -> npt.NDArray[np.float64]:
+    """(outside, inside): the share of each output pixel that each input pixel covers, summed by hand."""
+    matrix = np.zeros((outside, inside))
+    for row in range(outside):
+        start, end = row * inside / outside, (row + 1) * inside / outside
+        for column in range(int(start), min(inside, int(np.ceil(end)))):
+            matrix[row, column] = max(0.0, min(end, column + 1) - max(start, column))
+    return matrix * outside / inside
+
+
+def _exact_means(frame: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.float64]:
+    rows, columns = _area_matrix(frame.shape[0], size), _area_matrix(frame.shape[1], size)
+    means = (rows @ frame.reshape(len(frame), -1)).reshape(size, -1, 3)
+    return np.asarray(np.stack([means[..., channel] @ columns.T for channel in range(3)], axis=2))
+
+
+def _picture(height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Shapes with sharp edges and fine grain."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(60, 200, (9, 12, 3), dtype=np.uint8)
+    frame = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST).astype(int)
+    return np.clip(frame + generator.normal(0, 8, frame.shape), 0, 255).astype(np.uint8)
+
+
+# Cameras of 4:3, 5:4 and 16:9, 4K, odd sides, and shapes that leave no quick way.
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [
+        (1080, 1920, 256),
+        (1080, 1920, 128),
+        (1024, 1280, 256),
+        (1200, 1600, 256),
+        (2160, 3840, 256),
+        (768, 1024, 256),
+        (720, 1280, 256),
+        (1081, 1917, 256),
+        (1079, 600, 128),
+        (601, 2999, 96),
+        (1944, 2592, 512),
+    ],
+)
+def test_large_frames_stay_close_to_exact_area_means(height: int, width: int, size: int) -> None:
+    frame = _picture(height, width, height)
+    difference = to_input(frame, size) - _exact_means(frame, size)
+    assert np.sqrt((difference**2).mean()) < 1.3
+    assert abs(difference.mean()) < 0.8
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(8, 480), st.integers(8, 640), st.sampled_from([8, 16, 24, 31]), st.integers(0, 9))
+def test_frames_up_to_vga_are_close_to_exact_area_means(height: int, width: int, size: int, seed: int) -> None:
+    frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    if min(height, width) < size:
+        return  # an axis that grows is interpolated
+    difference = np.abs(to_input(frame, size) - _exact_means(frame, size))
+    # White noise is the worst there is: halving first shifts whole pixels over the edge of a mean.
+    halved = min(height, width) >= 4 * size and height % 2 == 0 and width % 2 == 0
+    assert difference.max() <= (40 if halved else 1.01)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(200, 1400), st.integers(200, 1400), st.sampled_from([32, 64, 100]))
+def test_any_large_frame_has_no_shift_and_no_alias(height: int, width: int, size: int) -> None:
+    """A slope stays where it is, and a checkerboard of single pixels is grey."""
+    frame = np.empty((height, width, 3), np.uint8)
+    frame[..., 0] = np.linspace(0, 255, height)[:, None]
+    frame[..., 1] = np.linspace(0, 255, width)[None]
+    frame[..., 2] = 255 * (np.add.outer(np.arange(height), np.arange(width)) % 2)
+    seen = to_input(frame, size)
+    expected = _exact_means(frame, size)
+    assert np.abs(seen - expected)[..., :2].max() < 2
+    assert seen[..., 2].astype(float).std() < 8
+
+
 def test_halving_stays_close_to_true_means() -> None:
     """A smooth picture with fine grain: the fast way differs from INTER_AREA by less than one grey level RMS."""
     generator = np.random.default_rng(0)
@@ -70,7 +145,7 @@ def test_halving_stays_close_to_true_means() -> None:
     plain = cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA).astype(float)
     difference = to_input(frame, 256) - plain
     assert np.sqrt((difference**2).mean()) < 1.0
-    assert abs(difference.mean()) < 0.3
+    assert abs(difference.mean()) < 0.5  # every mean of integers rounds halves up
 
 
 def test_views_grey_and_identity() -> None:

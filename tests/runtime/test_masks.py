@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from diffad_runtime.errors import InputError
+from diffad_runtime.geometry import to_frame
 from diffad_runtime.manifest import ImageScore
 from diffad_runtime.masks import defect_mask, defect_pixels
 from diffad_runtime.scoring import image_score
@@ -42,6 +43,33 @@ def test_all_hot_and_diagonals() -> None:
     assert defect_pixels(np.ones((4, 4), np.float32), 0.5, 16).all()
     assert not defect_pixels(np.ones((4, 4), np.float32), 0.5, 17).any()
     assert defect_pixels(np.eye(4, dtype=np.float32), 0.5, 4).sum() == 4
+
+
+def _plain_mask(
+    anomaly: npt.NDArray[np.float32], threshold: float, least: int, height: int, width: int
+) -> npt.NDArray[np.uint8]:
+    """The same in the order of its description, every step on the whole map."""
+    limit, (side_y, side_x) = np.float32(threshold), anomaly.shape
+    kept = _slow_blobs(anomaly > limit, least)
+    cleaned = np.where(kept, anomaly, np.minimum(anomaly, limit))
+    mask = (to_frame(cleaned, height, width) > limit).astype(np.uint8) * 255
+    for y, x in np.argwhere(kept):
+        mask[(2 * y + 1) * height // (2 * side_y), (2 * x + 1) * width // (2 * side_x)] = 255
+    return mask
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 90), st.integers(1, 90), st.integers(1, 8), st.floats(0, 1))
+def test_mask_equals_the_plain_way(seed: int, height: int, width: int, least: int, rank: float) -> None:
+    generator = np.random.default_rng(seed)
+    anomaly = generator.normal(size=(17, 23)).astype(np.float32)
+    if seed % 2:
+        anomaly = np.asarray(cv2.GaussianBlur(anomaly, (0, 0), 1.5), np.float32)
+    if seed % 3 == 0:
+        anomaly = np.round(4 * anomaly) / np.float32(4)  # many values at the threshold itself
+    threshold = float(np.quantile(anomaly, rank))
+    found = defect_mask(anomaly, threshold, least, height, width)
+    np.testing.assert_array_equal(found, _plain_mask(anomaly, threshold, least, height, width))
 
 
 def test_the_threshold_itself_is_good() -> None:
@@ -107,6 +135,20 @@ def test_score_does_not_depend_on_the_order_of_pixels() -> None:
     anomaly = np.float32(10.0 ** generator.uniform(-10, 10, (64, 64)))
     scores = {image_score(generator.permutation(anomaly.ravel()), ImageScore(pixels=3000)) for _ in range(20)}
     assert len(scores) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 40), st.data())
+def test_score_is_the_same_with_and_without_rows(seed: int, height: int, width: int, data: st.DataObject) -> None:
+    anomaly = np.round(np.random.default_rng(seed).normal(size=(height, width)), seed % 3).astype(np.float32)
+    how = ImageScore(pixels=data.draw(st.integers(1, height * width)))
+    assert image_score(anomaly, how) == image_score(anomaly.ravel(), how)
+
+
+def test_score_of_nan_is_nan() -> None:
+    anomaly = np.zeros((16, 16), np.float32)
+    anomaly[3, 4] = np.nan
+    assert np.isnan(image_score(anomaly, ImageScore(pixels=2)))
 
 
 def test_score_adds_in_float64() -> None:

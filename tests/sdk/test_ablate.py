@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,6 +114,21 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "12.3" in said
     assert "6.4" in said
     assert "table: out/table.md" in said
+
+
+def test_differences_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    sure = {"macro": {"aupro_30": (0.125, 0.0625, 0.25), "pixel_auroc": (0.0, -0.5, 0.5)}}
+    made = summary(line("a", 0.5), line("b", 0.75, evaluations=3, lead=sure))
+    made.table = replace(made.table, against="a")
+    show_ablation(made, json=False)
+    first, second = capsys.readouterr().out.split("minus 'a', image by image")
+    assert "calls" in first
+    assert " 3 " in first
+    assert second.split()[second.split().index("b") :][:5] == ["b", "0.5", "*+.125", "-", "+.000"]
+    assert "*: the 95 % interval leaves out zero" in second
+    # without a row to hold against, the size of networks instead
+    show_ablation(summary(line("a", 0.5)), json=False)
+    assert "param." in capsys.readouterr().out
 
 
 def test_a_failed_row_fails_the_command_after_the_table(capsys: pytest.CaptureFixture[str]) -> None:

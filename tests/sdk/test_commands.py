@@ -161,6 +161,16 @@ def test_bench_json_has_the_promised_keys(tiny_bundle: Path) -> None:
     assert (record["variant"], record["variants"]["second"]["variant"]) == ("fp32", "second")
 
 
+def test_bench_profiles_every_graph(tiny_bundle: Path) -> None:
+    arguments = ("bench", tiny_bundle, "--frames", 1, "--frame-size", "input", "--variants", "fp32", "--threads", 1)
+    record = last_json(cli(*arguments, "--profile", "--json"))
+    assert list(record["profile"]["variants"]) == ["fp32"]
+    assert list(record["profile"]["variants"]["fp32"]) == ["extractor", "reconstructor"]
+    done = cli(*arguments, "--profile")
+    for words in ("Where the time goes", "fp32, reconstructor", "peak INT8", "GOP/s", "wall time"):
+        assert words in " ".join(done.stdout.split()), words
+
+
 def test_bench_table_compares_with_the_default(tiny_bundle: Path) -> None:
     done = cli("bench", tiny_bundle, "--frames", 2, "--frame-size", "input", "--variants", "second,fp32")
     assert done.returncode == 0, done.stderr

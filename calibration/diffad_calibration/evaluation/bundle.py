@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from diffad_calibration.dataset import Dataset
 from diffad_calibration.evaluation.contestants import (
@@ -18,6 +19,7 @@ from diffad_calibration.evaluation.contestants import (
 )
 from diffad_calibration.evaluation.lineup import EvalOutcome, EvalRequest, Lineup, evaluate_lineup
 from diffad_calibration.evaluation.references import Features
+from diffad_calibration.references.grid import on_finest_grid
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.base import Engine
 from diffad_runtime.engines.select import open_engine
@@ -135,7 +137,7 @@ def _invited(guest: Guest, dataset: Dataset) -> Contestant:
 
 
 def _features(bundle: Bundle) -> Features:
-    """The FP32 extractor's features. Its session is opened when the first are asked for."""
+    """The FP32 extractor's features, on one grid. Its session is opened when the first are asked for."""
 
     @cache
     def session() -> Any:
@@ -144,4 +146,8 @@ def _features(bundle: Bundle) -> Features:
         extractor, _ = bundle.graphs("fp32")
         return onnxruntime.InferenceSession(extractor, providers=["CPUExecutionProvider"])
 
-    return lambda images: np.concatenate([session().run(["f"], {"image": image[None]})[0] for image in images])
+    def features(images: Image) -> npt.NDArray[np.float32]:
+        names = [node.name for node in session().get_outputs() if node.name != "x"]
+        return np.concatenate([on_finest_grid(session().run(names, {"image": image[None]})) for image in images])
+
+    return features

@@ -23,9 +23,12 @@ def nothing_to_close() -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """What a map is made of, for a picture. float32; pixel and feature may be on a coarser grid than fused (S, S)."""
+    """What a map is made of, for a picture. float32; pixel and feature may be on a coarser grid than fused (S, S).
 
-    pixel: FloatMap
+    pixel is None where the fused map does not use it.
+    """
+
+    pixel: FloatMap | None
     feature: FloatMap
     fused: FloatMap
 

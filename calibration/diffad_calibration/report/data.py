@@ -96,7 +96,8 @@ class Example:
         kind: kind of defect, "good" for a good part, "" where it is not known.
         image: uint8 (H, W, 3), BGR.
         truth: uint8 (H, W), non-zero = defect, None where there is no mask.
-        pixel, feature, fused: float32, any size; each is stretched over the image.
+        pixel, feature, fused: float32, any size; each is stretched over the image. pixel is None where the model has
+            no pixel score.
         mask: uint8 (H, W), non-zero = found defect.
         score, threshold: image score and the threshold in force, NaN without one.
         verdict: "OK", "NG" or "ERROR", "" without a threshold.
@@ -107,7 +108,7 @@ class Example:
     kind: str
     image: Image
     truth: Image | None
-    pixel: FloatMap
+    pixel: FloatMap | None
     feature: FloatMap
     fused: FloatMap
     mask: Image

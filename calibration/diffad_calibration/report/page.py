@@ -153,7 +153,7 @@ def _category(number: int, category: Category, pictures: dict[str, bytes]) -> di
         "alarms": drawn[len(category.misses) : alarms_end],
         "examples": drawn[alarms_end:],
         "scales": [
-            scale_row(glossary.PIXEL_COLUMN, scales.pixel),
+            *([scale_row(glossary.PIXEL_COLUMN, scales.pixel)] if any(row.pixel is not None for row in rows) else []),
             scale_row(glossary.FEATURE_COLUMN, scales.feature),
             scale_row(glossary.FUSED_COLUMN, scales.fused),
         ],

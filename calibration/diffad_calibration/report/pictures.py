@@ -75,25 +75,30 @@ def shared_scales(examples: Sequence[Example]) -> Scales:
     """
     defective = [example for example in examples if example.kind != GOOD]
     return Scales(
-        pixel=_scale([e.pixel for e in examples], [e.pixel for e in defective], cv2.COLORMAP_VIRIDIS),
+        pixel=_scale(_pixel_maps(examples), _pixel_maps(defective), cv2.COLORMAP_VIRIDIS),
         feature=_scale([e.feature for e in examples], [e.feature for e in defective], cv2.COLORMAP_VIRIDIS),
         fused=_scale([e.fused for e in examples], [e.fused for e in defective], cv2.COLORMAP_INFERNO, overlay=True),
     )
 
 
 def draw(example: Example, scales: Scales) -> dict[str, Image]:
-    """Pictures by column: "image", "truth" (only where there is one), "pixel", "feature", "fused"; one size for all."""
+    """Pictures by column: "image", "truth", "pixel" (both only where there is one), "feature", "fused"; one size."""
     size = _picture_size(*example.image.shape[:2])
     frame = _resize(example.image, size)
     pictures = {
         "image": frame,
-        "pixel": scales.pixel.colours(scales.pixel.shares(_stretch(example.pixel, size))),
         "feature": scales.feature.colours(scales.feature.shares(_stretch(example.feature, size))),
         "fused": _overlay(frame, _stretch(example.fused, size), _binary(example.mask, size), scales.fused),
     }
+    if example.pixel is not None:
+        pictures["pixel"] = scales.pixel.colours(scales.pixel.shares(_stretch(example.pixel, size)))
     if example.truth is not None:
         pictures["truth"] = np.repeat(_binary(example.truth, size)[:, :, None], 3, axis=2)
     return pictures
+
+
+def _pixel_maps(examples: Sequence[Example]) -> list[FloatMap]:
+    return [example.pixel for example in examples if example.pixel is not None]
 
 
 def _scale(maps: list[FloatMap], defective: list[FloatMap], colormap: int, *, overlay: bool = False) -> ColourScale:

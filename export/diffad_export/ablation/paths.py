@@ -1,15 +1,17 @@
-"""Dotted paths into TrainConfig, as in "features.grid_stride": checked, read, changed, put into words.
+"""Dotted paths into a configuration, as in "features.grid_stride": checked, read, changed, put into words.
 
-Knows TrainConfig's fields. Does not know study files.
+Knows fields of pydantic models. Does not know study files, nor which rows a value has a part in.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from diffad_export.config import TrainConfig
 from diffad_runtime.errors import InputError
+
+Config = TypeVar("Config", bound=BaseModel)
 
 NONE = "none"
 """Stands for "no value" where a field allows it: TOML has no null."""
@@ -24,16 +26,17 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def check_path(path: str, where: str) -> None:
-    """Whether `path` names a value of TrainConfig.
+def check_path(path: str, where: str, root: type[BaseModel] = TrainConfig) -> None:
+    """Whether `path` names a value of a configuration.
 
     Args:
         where: file and place, for the message.
+        root: the configuration.
 
     Raises:
         InputError: it does not; the message says what is allowed there.
     """
-    model: type[BaseModel] | None = TrainConfig
+    model: type[BaseModel] | None = root
     above: list[str] = []
     for name in path.split("."):
         fields = {} if model is None else model.model_fields
@@ -48,7 +51,7 @@ def check_path(path: str, where: str) -> None:
         raise InputError(f"{where}: {path!r} is a table, got one value", mend=f"Name one of: {_below(path, model)}")
 
 
-def changed(base: TrainConfig, changes: Mapping[str, Any], where: str) -> TrainConfig:
+def changed(base: Config, changes: Mapping[str, Any], where: str) -> Config:
     """`base` with other values.
 
     Args:
@@ -60,19 +63,19 @@ def changed(base: TrainConfig, changes: Mapping[str, Any], where: str) -> TrainC
     """
     dump = base.model_dump()
     for path, value in changes.items():
-        check_path(path, where)
+        check_path(path, where, type(base))
         *above, last = path.split(".")
         table = dump
         for name in above:
             table = table[name]
         table[last] = None if value == NONE else value
     try:
-        return TrainConfig.model_validate(dump)
+        return type(base).model_validate(dump)
     except ValidationError as error:
         raise _refused(error, changes, where) from None
 
 
-def value_at(config: TrainConfig, path: str) -> Any:
+def value_at(config: BaseModel, path: str) -> Any:
     """The value that a checked path names."""
     value: Any = config
     for name in path.split("."):
@@ -108,7 +111,8 @@ def _refused(error: ValidationError, changes: Mapping[str, Any], where: str) -> 
     path = next((p for p in changes if p.split(".") == names[: p.count(".") + 1]), ".".join(names))
     value = changes.get(path)
     got = f", got {value!r}" if path in changes else ""
-    mend = f"Change {path}"
+    below = [p for p in changes if p.startswith(f"{path}.")]
+    mend = f"Change {' or '.join(below) or path}"
     if path in changes and isinstance(value, (int, float)) and first["type"] == "tuple_type":
         mend = f"{path} is a list itself, so a grid takes a list of lists, as in [[{value}]]"
     return InputError(f"{where}: {path}: {first['msg']}{got}", mend=mend)

@@ -2,7 +2,8 @@
 
     FOLDER/rows/<key>.json           figures of one row at one seed
     FOLDER/references/<key>.json     figures of the references at one size
-    FOLDER/runs/<key>/               a training, as runfolder.py has it; the key leaves out the score
+    FOLDER/.../<key>.safetensors     their bootstrap replicates, for differences image by image (pairs.py)
+    FOLDER/runs/<key>/               a training, students in it; the key leaves out the score
 
 Another setting, other data or another FORMAT gives another key: what was found before stays as it is.
 Knows keys and fields. Does not train or measure.
@@ -18,7 +19,8 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diffad_calibration.dataset import Dataset
-from diffad_export.config import TrainConfig
+from diffad_export.ablation.settings import Setting, StudentConfig
+from diffad_export.config import ScoreConfig, TrainConfig
 from diffad_runtime.atomic import replacing
 
 FORMAT: Final = 1
@@ -64,16 +66,21 @@ class RowRecord(_Strict):
     """One row at one seed.
 
     Attributes:
-        trainings: their keys, by category.
-        minutes: of all trainings that the row rests on, shared ones included.
-        evaluation_minutes: of fitting the score and measuring.
-        parameters, gflops: of the network.
+        student, chain: as the row's Setting has them.
+        trainings: keys of the teachers, by category.
+        minutes: of all trainings of teachers that the row rests on, shared ones included; of a student's row, of the
+            students' trainings alone.
+        evaluation_minutes: of fitting the score and measuring; of a student's row also of what the teacher was asked.
+        parameters, gflops: of the network, and of one evaluation.
+        evaluations: of the network, for one image.
     """
 
     format: Literal[1] = FORMAT
     key: str
     name: str
     config: TrainConfig
+    student: StudentConfig | None = None
+    chain: int = 0
     data: tuple[Category, ...]
     trainings: dict[str, str]
     figures: Figures
@@ -81,6 +88,7 @@ class RowRecord(_Strict):
     evaluation_minutes: float
     parameters: int
     gflops: float
+    evaluations: int | None = None
     versions: dict[str, str]
 
 
@@ -101,14 +109,44 @@ def category_of(dataset: Dataset) -> Category:
     return Category(name=dataset.name, good=replace(dataset, test=[]).digest(), whole=dataset.digest())
 
 
-def row_key(config: TrainConfig, data: Sequence[Category], *, unified: bool, confidence: bool) -> str:
-    """Key of a row at one seed."""
-    return _key("row", config.model_dump(mode="json"), [[c.name, c.whole] for c in data], unified, confidence)
+def row_key(
+    setting: Setting,
+    data: Sequence[Category],
+    *,
+    unified: bool,
+    confidence: bool,
+    given: Sequence[str] = (),
+    scores: Sequence[ScoreConfig] = (),
+) -> str:
+    """Key of a row at one seed.
+
+    Args:
+        given: keys of teachers that the study did not train: their configuration does not say all.
+        scores: of the teachers of a student, where they have a part in it.
+    """
+    student = setting.student
+    config = setting.train.model_dump(mode="json", exclude=None if student is None else {"score"})
+    facts: list[Any] = [config, [[c.name, c.whole] for c in data], unified, confidence]
+    # Only what is there, so that rows of teachers keep the keys that they had before there were others.
+    if student is not None:
+        facts.append(
+            {"student": student.model_dump(mode="json"), "scores": [s.model_dump(mode="json") for s in scores]}
+        )
+    if setting.chain:
+        facts.append({"chain": setting.chain})
+    if given:
+        facts.append({"given": list(given)})
+    return _key("row", *facts)
 
 
 def training_key(config: TrainConfig, data: Sequence[Category]) -> str:
     """Key of a training on these categories: test images and score have no part in it."""
     return _key("training", config.model_dump(mode="json", exclude={"score"}), [[c.name, c.good] for c in data])
+
+
+def given_key(teacher: str, config: TrainConfig, data: Sequence[Category]) -> str:
+    """Key of a training that the study did not do; `teacher` is the SHA-256 of its weights."""
+    return _key("given", teacher, config.model_dump(mode="json"), [[c.name, c.good] for c in data])
 
 
 def reference_key(size: int, backbone: str, names: Sequence[str], data: Sequence[Category], *, confidence: bool) -> str:

@@ -1,11 +1,14 @@
-"""A study: what is held fast, what is varied, and the rows that come of it.
+"""A study: what is held fast, what is varied, and the rows that came of it.
 
     version = 1
     name = "paper-table-2"
     seeds = [0, 1]                  # optional: every row once a seed
+    teacher_seed = 0                # optional: one teacher for all seeds, which are then those of students alone
     unified = false                 # true: one teacher for all categories
     confidence = true               # bootstrap intervals over images
-    [base]                          # preset, then any values of TrainConfig
+    against = "alpha 0.5"           # a row: all others minus it, image by image
+    columns = true                  # what is varied as columns; false: names say enough
+    [base]                          # preset, then any values of TrainConfig; or a run, as run = "runs/all"
     preset = "compact"
     size = 256
     [[grid]]                        # the keys of one grid are crossed; several grids stand one after the other
@@ -14,32 +17,33 @@
     [[row]]                         # one row more; the name may be left out
     name = "alpha 0.5"
     "score.alpha" = 0.5
+    [[row]]
+    name = "along a reverse chain"
+    chain = 25                      # network evaluations, from the middle one of score.chain_steps
+    [[row]]                         # distil.*, student_score.* or precision make it the row of a student
+    name = "student, INT8"
+    precision = "int8"              # or "torch", "fp32" (ONNX Runtime)
+    "distil.width" = 32
+    "student_score.draws" = 2
     [references]
     names = ["padim", "patchcore"]
 
-Knows fields and their expansion. Does not train, and knows no data.
+Knows fields, rows and seeds. Does not expand (expansion.py), does not train, and knows no data.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import Self
 
 from diffad_calibration.evaluation import REFERENCES
-from diffad_export.ablation.paths import changed, flatten, short_names, value_at, words
-from diffad_export.ablation.studyfile import read_study_file
-from diffad_export.backbone.registry import BACKBONES
-from diffad_export.config import PRESETS, TrainConfig
-from diffad_export.reconstructor import levels_of
+from diffad_export.ablation.settings import Setting
+from diffad_export.config import ScoreConfig, TrainConfig
+from diffad_export.runset import RunSet
 from diffad_runtime.errors import InputError
-
-MOST = 500
-"""Rows times seeds; beyond that a study is a mistake."""
 
 
 class _Strict(BaseModel):
@@ -69,8 +73,11 @@ class Study(_Strict):
     row: tuple[dict[str, Any], ...] = ()
     references: References = References()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
+    teacher_seed: Annotated[int, Field(ge=0)] | None = None
     unified: bool = False
     confidence: bool = True
+    against: str | None = None
+    columns: bool = True
 
     @field_validator("seeds")
     @classmethod
@@ -78,6 +85,14 @@ class Study(_Strict):
         if seeds is not None and len(set(seeds)) != len(seeds):
             raise ValueError("a seed is named twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _of_one_mind(self) -> Self:
+        if self.teacher_seed is not None and self.seeds is None:
+            raise ValueError("teacher_seed holds the teacher's while seeds vary, and there are none: name seeds")
+        if self.against is not None and not self.confidence:
+            raise ValueError("against compares by intervals: leave confidence on")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +102,21 @@ class Row:
     Attributes:
         name: as given, or made of what is varied; no two are the same.
         given: whether the file names it.
-        config: resolved, at the base's seed.
+        setting: resolved, at the base's seeds.
         values: of the varied paths, in words.
         names: all that it goes by: several places of a file may come out the same.
     """
 
     name: str
     given: bool
-    config: TrainConfig
+    setting: Setting
     values: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
-    def at(self, seed: int) -> TrainConfig:
-        """The same with another seed."""
-        return self.config.model_copy(update={"seed": seed})
+    @property
+    def config(self) -> TrainConfig:
+        """Of its teacher."""
+        return self.setting.train
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +124,12 @@ class Plan:
     """A study, expanded.
 
     Attributes:
-        varied: the paths in which rows differ.
+        varied: the paths in which rows differ, as far as they are shown.
         headings: of them, as short as they are clear.
         seeds: of every row.
+        score: of the base: what the teachers of students score by.
+        runs: trained teachers that are used instead of training any; None where they are trained.
+        against: the row that all others are held against; None for none.
     """
 
     study: Study
@@ -118,6 +137,30 @@ class Plan:
     varied: tuple[str, ...]
     headings: tuple[str, ...]
     seeds: tuple[int, ...]
+    score: ScoreConfig
+    runs: RunSet | None = None
+    against: Row | None = None
+
+    @property
+    def has_students(self) -> bool:
+        """Whether any row is of a student."""
+        return any(row.setting.student is not None for row in self.rows)
+
+    def at(self, row: Row, seed: int) -> Setting:
+        """A row at a seed: of its teacher, unless that is held or trained already, and of its student."""
+        setting, study = row.setting, self.study
+        train, student = setting.train, setting.student
+        if self.runs is None:
+            train = train.model_copy(update={"seed": seed if study.teacher_seed is None else study.teacher_seed})
+        if student is not None and study.seeds is not None:
+            distil = student.distil.model_copy(update={"seed": seed})
+            student = student.model_copy(update={"distil": distil})
+        return replace(setting, train=train, student=student)
+
+    def find(self, name: str) -> tuple[Row, ...]:
+        """Rows of that name; where there is none, those whose name fits it as a shell pattern."""
+        found = tuple(row for row in self.rows if name in row.names)
+        return found or tuple(row for row in self.rows if any(fnmatchcase(one, name) for one in row.names))
 
     def select(self, only: Sequence[str]) -> tuple[Row, ...]:
         """Rows by name or shell pattern; all where `only` is empty.
@@ -129,145 +172,13 @@ class Plan:
             return self.rows
         chosen: set[str] = set()
         for name in only:
-            found = [row.name for row in self.rows if name in row.names]
-            found = found or [row.name for row in self.rows if any(fnmatchcase(one, name) for one in row.names)]
+            found = self.find(name)
             if not found:
-                listed = "; ".join(row.name for row in self.rows)
-                raise InputError(f"no row of {self.study.name} is named {name!r}", mend=f"Choose from: {listed}")
-            chosen.update(found)
+                raise self.no_row(name)
+            chosen.update(row.name for row in found)
         return tuple(row for row in self.rows if row.name in chosen)
 
-
-def load_plan(path: Path) -> Plan:
-    """Read a study file, and expand it.
-
-    Raises:
-        InputError: a file that cannot be read, an unknown key, a value that does not fit, too many rows.
-        MissingExtraError: as `read_study_file`.
-    """
-    value = read_study_file(path)
-    try:
-        study = Study.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        mend = f"Change {place}"
-        if first["type"] == "extra_forbidden":
-            mend = f"Allowed: {', '.join(Study.model_fields)}; values of TrainConfig belong under [base]"
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise InputError(f"{path}: {place}: {first['msg']}{got}", mend=mend) from None
-    return expand(study, str(path))
-
-
-def expand(study: Study, source: str = "study") -> Plan:
-    """Rows of a study: grids first, then single rows; of rows that come out the same, one.
-
-    Args:
-        source: the file, for messages.
-
-    Raises:
-        InputError: an unknown key, a value that does not fit, a name given twice, too many rows.
-    """
-    base = _base(study, source)
-    grids = [_flat(grid, f"{source}: grid {number}") for number, grid in enumerate(study.grid, 1)]
-    _check_size(study, grids, source)
-    seeds = (base.seed,) if study.seeds is None else study.seeds
-    rows: dict[TrainConfig, Row] = {}
-    own: dict[TrainConfig, list[dict[str, Any]]] = {}
-    for where, name, changes in _single(study, grids, source):
-        if "seed" in changes and study.seeds is not None:
-            raise InputError(f"{where}: seed is varied, and seeds are given", mend="Use one of the two")
-        config = changed(base, changes, where)
-        _check_config(config, where)
-        before = rows.get(config)
-        if before is None or (name and not before.given):
-            rows[config] = Row(name or "", name is not None, config)
-        elif name and name != before.name:
-            raise InputError(f"{where}: the same as the row {before.name!r}", mend="Leave one of them out")
-        own.setdefault(config, []).append(changes)
-    named = dict.fromkeys(path for every in own.values() for changes in every for path in changes)
-    varied = tuple(path for path in named if len({value_at(config, path) for config in rows}) > 1)
-    short = short_names(varied)
-    made = []
-    for config, row in rows.items():
-        at = {path: words(value_at(config, path)) for path in varied}
-        found = [", ".join(f"{short[p]}={at[p]}" for p in every if p in at) or "base" for every in own[config]]
-        names = tuple(dict.fromkeys([row.name, *found] if row.given else found))
-        made.append(replace(row, name=names[0], values=tuple(at.values()), names=names))
-    _check_names(made, source)
-    return Plan(study, tuple(made), varied, tuple(short.values()), seeds)
-
-
-def _base(study: Study, source: str) -> TrainConfig:
-    where, values = f"{source}: base", dict(study.base)
-    preset = values.pop("preset", "compact")
-    if preset not in PRESETS:
-        raise InputError(f"{where}: unknown preset {preset!r}", mend=f"Choose from: {', '.join(PRESETS)}")
-    changes = _flat(values, where)
-    if "seed" in changes and study.seeds is not None:
-        raise InputError(f"{where}: a seed, and seeds besides", mend="Use one of the two")
-    base = changed(PRESETS[preset], changes, where)
-    _check_config(base, where)
-    return base
-
-
-def _single(study: Study, grids: list[dict[str, Any]], source: str) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
-    """Place in the file, name where given, changes to the base; one a row, repeated ones too."""
-    for number, grid in enumerate(grids, 1):
-        for choice in product(*grid.values()):
-            where = f"{source}: grid {number}"
-            yield where, None, _flat(dict(zip(grid, choice, strict=True)), where)
-    for number, values in enumerate(study.row, 1):
-        changes = dict(values)
-        name = changes.pop("name", None)
-        where = f"{source}: row {number}"
-        if name is not None and (not isinstance(name, str) or not name.strip()):
-            raise InputError(f"{where}: name: expected a few words, got {name!r}", mend="Name it, or leave it out")
-        yield where, name, _flat(changes, where)
-    if not grids and not study.row:
-        yield f"{source}: base", None, {}
-
-
-def _flat(table: dict[str, Any], where: str) -> dict[str, Any]:
-    """Dotted path -> value; a value that is given twice, by its table and by its path, is refused."""
-    flat: dict[str, Any] = {}
-    for path, value in flatten(table):
-        if path in flat:
-            raise InputError(f"{where}: {path} is given twice", mend="Leave one of them out")
-        flat[path] = value
-    return flat
-
-
-def _check_size(study: Study, grids: list[dict[str, Any]], source: str) -> None:
-    for number, grid in enumerate(grids, 1):
-        for path, choices in grid.items():
-            if not isinstance(choices, list) or not choices:
-                raise InputError(
-                    f"{source}: grid {number}: {path}: expected a list of values, got {choices!r}",
-                    mend=f"Write it as in: {path} = [a, b]; a single value belongs under [base] or [[row]]",
-                )
-    single = sum(math.prod(map(len, grid.values())) for grid in grids) + len(study.row)
-    count = max(1, single) * len(study.seeds or (0,))
-    if count > MOST:
-        raise InputError(f"{source} asks for {count} rows, at most {MOST} are run", mend="Cross fewer values")
-
-
-def _check_config(config: TrainConfig, where: str) -> None:
-    """What would otherwise show after hours."""
-    if config.backbone not in BACKBONES:
-        raise InputError(f"{where}: unknown backbone {config.backbone!r}", mend=f"Choose from: {', '.join(BACKBONES)}")
-    for step, level in zip(config.score.chain_steps, levels_of(config.score.chain_steps), strict=True):
-        if level.timestep >= config.teacher.max_timestep:
-            raise InputError(
-                f"{where}: score.chain_steps: step {step} is t = {level.timestep}, and the teacher is trained "
-                f"below t = {config.teacher.max_timestep}",
-                mend="Leave the step out, or raise teacher.max_timestep",
-            )
-
-
-def _check_names(rows: list[Row], source: str) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        if twice := seen.intersection(row.names):
-            raise InputError(f"{source}: two rows are named {min(twice)!r}", mend="Give each a name of its own")
-        seen.update(row.names)
+    def no_row(self, name: str) -> InputError:
+        """To be raised where a row is asked for that is not there."""
+        listed = "; ".join(row.name for row in self.rows)
+        return InputError(f"no row of {self.study.name} is named {name!r}", mend=f"Choose from: {listed}")

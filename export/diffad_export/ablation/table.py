@@ -1,26 +1,24 @@
-"""A study's figures as one table: Markdown for people, CSV for programs, plain values for JSON.
+"""A study's figures as one table: lines of cells, and what each line differs from a chosen row by.
 
-Knows rows, records and digits. Does not measure, and does not print.
+Knows rows and records. Does not measure, and does not know Markdown or CSV (tabletext.py).
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from diffad_calibration.evaluation.results import Lead
 from diffad_calibration.metrics import FIGURES
 from diffad_export.ablation.record import Figures, ReferenceRecord, RowRecord
 from diffad_export.ablation.study import Plan, Row
 
-SHOWN = {
-    "aupro_30": "AUPRO@0.3",
-    "aupro_05": "AUPRO@0.05",
-    "pixel_auroc": "pixel AUROC",
-    "image_auroc": "image AUROC",
-}
 MACRO = "macro"
+
+LineKey = tuple[str, str]
+"""A row's name and "", or the key of a set of references and the name of one."""
+Leads = Mapping[LineKey, Mapping[str, Lead]]
+"""Line -> scope -> figure -> difference, low, high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,8 @@ class Line:
         parameters: of the network; None for references.
         gflops: of one evaluation.
         keys: of the records.
+        evaluations: of the network, for one image; None for references.
+        lead: scope -> figure -> this line minus the one that all are held against, low, high.
     """
 
     name: str
@@ -63,6 +63,8 @@ class Line:
     gflops: float | None
     keys: tuple[str, ...]
     reference: bool = False
+    evaluations: int | None = None
+    lead: Mapping[str, Lead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Table:
         wanted: rows times seeds of the study; `measured`: how many of them are in the table.
         seeds: of the study.
         spread: what stands in brackets; "" for nothing.
+        against: name of the row that all others are held against; "" for none.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Table:
     measured: int
     seeds: tuple[int, ...]
     spread: str
+    against: str = ""
 
     def is_best(self, line: Line, scope: str, figure: str) -> bool:
         """Whether no line has a larger one, as printed."""
@@ -115,6 +119,7 @@ class Table:
             "measured": self.measured,
             "seeds": list(self.seeds),
             "spread": self.spread,
+            "against": self.against or None,
             "rows": [self._record(line) for line in self.lines if not line.reference],
             "references": [self._record(line) for line in self.lines if line.reference],
         }
@@ -133,23 +138,30 @@ class Table:
             "minutes": line.minutes,
             "parameters": line.parameters,
             "gflops": line.gflops,
+            "evaluations": line.evaluations,
             "keys": list(line.keys),
+            "lead": {scope: {name: list(one) for name, one in lead.items()} for scope, lead in line.lead.items()},
         }
 
 
 def make_table(
-    plan: Plan, rows: Sequence[tuple[Row, Sequence[RowRecord]]], references: Sequence[ReferenceRecord]
+    plan: Plan,
+    rows: Sequence[tuple[Row, Sequence[RowRecord]]],
+    references: Sequence[ReferenceRecord],
+    leads: Leads | None = None,
 ) -> Table:
     """Lines in the study's order, references after them.
 
     Args:
         rows: every row with its records, one a seed; those without any are left out.
         references: one a size and backbone.
+        leads: of the lines that could be compared.
     """
+    leads = leads or {}
     several = len(plan.seeds) > 1
-    lines = [_row_line(row, records, plan, several=several) for row, records in rows if records]
+    lines = [_row_line(row, records, plan, leads, several=several) for row, records in rows if records]
     for record in references:
-        lines += [_reference_line(name, figures, record, plan) for name, figures in record.models.items()]
+        lines += [_reference_line(name, figures, record, plan, leads) for name, figures in record.models.items()]
     names = dict.fromkeys(scope for line in lines for scope in line.cells)
     scopes = tuple(names) if len(names) > 2 else tuple(names)[:1]  # of one category the mean is the category
     spread = "least and largest over seeds" if several else ("95 % bootstrap interval" if plan.study.confidence else "")
@@ -163,74 +175,31 @@ def make_table(
         measured,
         plan.seeds,
         spread,
+        plan.against.name if plan.against else "",
     )
 
 
-def to_markdown(table: Table) -> str:
-    """The macro table, then one a category; the best of a column in bold."""
-    parts = [f"# {table.name}", ""]
-    facts = [f"{table.measured} of {table.wanted} rows measured."]
-    if len(table.seeds) > 1:
-        facts.append(f"Means over seeds {', '.join(map(str, table.seeds))}.")
-    if table.spread:
-        facts.append(f"In brackets: {table.spread}.")
-    parts += [" ".join([*facts, "Bold: best of its column."]), ""]
-    parts += ["Measured on test images: a setting that is chosen by this table must be judged on other ones.", ""]
-    for scope in table.scopes:
-        if len(table.scopes) > 1:
-            title = f"Mean of {len(table.scopes) - 1} categories" if scope == MACRO else scope
-            parts += [f"## {title}", ""]
-        parts += [*_markdown_table(table, scope), ""]
-    return "\n".join(parts)
-
-
-def to_csv(table: Table) -> str:
-    """One line a row and scope, every figure with its ends, nothing rounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ends = [f"{figure}{end}" for figure in FIGURES for end in ("", "_low", "_high")]
-    writer.writerow(["row", "kind", "scope", *table.headings, *ends, "seeds", "minutes", "parameters", "gflops"])
-    for line in table.lines:
-        for scope in table.scopes:
-            numbers: list[float | str] = []
-            for figure in FIGURES:
-                cell = line.cells.get(scope, {}).get(figure)
-                low, high = ("", "") if cell is None or cell.ends is None else cell.ends
-                numbers += ["" if cell is None else cell.value, low, high]
-            cost = [_blank(line.minutes), _blank(line.parameters), _blank(line.gflops)]
-            kind = "reference" if line.reference else "row"
-            writer.writerow([line.name, kind, scope, *line.values, *numbers, line.seeds, *cost])
-    return text.getvalue()
-
-
-def minutes_words(line: Line) -> str:
-    """Minutes for a table."""
-    return "-" if line.minutes is None else f"{line.minutes:.1f}"
-
-
-def parameters_words(line: Line) -> str:
-    """Millions of parameters for a table."""
-    return "-" if line.parameters is None else f"{line.parameters / 1e6:.2f}"
-
-
-def _row_line(row: Row, records: Sequence[RowRecord], plan: Plan, *, several: bool) -> Line:
+def _row_line(row: Row, records: Sequence[RowRecord], plan: Plan, leads: Leads, *, several: bool) -> Line:
     shown = row.name if row.given or not row.values else ""
+    distinct = list({record.key: record for record in records}.values())  # one teacher for all seeds is one record
     if several and len(records) < len(plan.seeds):
         shown = f"{shown or row.name} [{len(records)} of {len(plan.seeds)} seeds]"
     return Line(
         name=row.name,
         shown=shown,
         values=row.values,
-        cells=_cells([record.figures for record in records], several=several),
+        cells=_cells([record.figures for record in distinct], several=several),
         seeds=len(records),
-        minutes=fmean(record.minutes for record in records),
+        minutes=fmean(record.minutes for record in distinct),
         parameters=records[0].parameters,
         gflops=records[0].gflops,
-        keys=tuple(record.key for record in records),
+        keys=tuple(record.key for record in distinct),
+        evaluations=records[0].evaluations,
+        lead=leads.get((row.name, ""), {}),
     )
 
 
-def _reference_line(name: str, figures: Figures, record: ReferenceRecord, plan: Plan) -> Line:
+def _reference_line(name: str, figures: Figures, record: ReferenceRecord, plan: Plan, leads: Leads) -> Line:
     told = {"size": str(record.size), "backbone": record.backbone}
     return Line(
         name=name,
@@ -243,6 +212,7 @@ def _reference_line(name: str, figures: Figures, record: ReferenceRecord, plan: 
         gflops=None,
         keys=(record.key,),
         reference=True,
+        lead=leads.get((record.key, name), {}),
     )
 
 
@@ -254,29 +224,7 @@ def _cells(found: Sequence[Figures], *, several: bool) -> dict[str, dict[str, Ce
             values = [v for one in found if (v := one.scopes[scope].get(figure)) is not None]
             if not values:
                 continue
-            ends = (min(values), max(values)) if several else found[0].ends(scope, figure)
+            spread = (min(values), max(values)) if len(values) > 1 else None
+            ends = spread if several else found[0].ends(scope, figure)
             cells[scope][figure] = Cell(fmean(values), ends)
     return cells
-
-
-def _markdown_table(table: Table, scope: str) -> list[str]:
-    heads = [*table.columns, *SHOWN.values(), "minutes", "M parameters"]
-    left = len(table.columns)
-    lines = [_cells_line(heads), _cells_line([":--"] * left + ["--:"] * (len(heads) - left))]
-    for line in table.lines:
-        figures = []
-        for figure in SHOWN:
-            cell = line.cells.get(scope, {}).get(figure)
-            # One interval is enough to read a row by; with seeds each figure has its own spread.
-            text = "-" if cell is None else cell.words(spread=figure == "aupro_30" or len(table.seeds) > 1)
-            figures.append(f"**{text}**" if table.is_best(line, scope, figure) else text)
-        lines.append(_cells_line([*table.labels(line), *figures, minutes_words(line), parameters_words(line)]))
-    return lines
-
-
-def _cells_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _blank(value: float | None) -> float | str:
-    return "" if value is None else value

@@ -1,6 +1,6 @@
 """One training of a study: shared by all rows that differ in the score alone, resumed where it was left.
 
-Knows run folders. Does not know rows or figures.
+Students lie in the folder of their teacher. Knows run folders. Does not know rows or figures.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 
 from diffad_export.ablation.record import Category, training_key
 from diffad_export.checkpoint import load_tensors
-from diffad_export.config import TrainConfig
+from diffad_export.config import ScoreConfig, TrainConfig
 from diffad_export.runfolder import Run, open_run
 from diffad_export.train import train
 
@@ -23,7 +23,8 @@ class Training:
     Attributes:
         folder: the run folder.
         source: data folder of a category, or of all of them.
-        config: of the row that comes first; its score is the one that the run folder keeps.
+        config: of the row that comes first, or with the base's score where students are to learn from it; its score is
+            the one that the run folder keeps.
         categories: whose good images it sees.
     """
 
@@ -45,6 +46,12 @@ class Training:
         return training_key(self.config.model_copy(update=rest), self.categories)
 
     @property
+    def kept_score(self) -> ScoreConfig:
+        """That of the folder: an earlier study may have begun it with another than `config` has."""
+        begun = (self.folder / "config.json").exists()
+        return (open_run(self.folder).config if begun else self.config).score
+
+    @property
     def finished(self) -> bool:
         """Whether the last file that `train` writes is there."""
         return all((self.folder / "scores" / f"{c.name}.safetensors").is_file() for c in self.categories)
@@ -53,7 +60,7 @@ class Training:
         """Train to the end, or go on where it was left.
 
         Args:
-            relatives: other trainings of the study; a feature cache that one of them left is taken over.
+            relatives: other trainings, whose feature cache is taken over where it serves; they do without it then.
         """
         config = self.config
         if (self.folder / "config.json").exists():
@@ -71,18 +78,27 @@ class Training:
         """Steps, seconds, parameters, gflops of the finished training."""
         return load_tensors(self.folder / "teacher.safetensors")[1]
 
-    def tidy(self, ahead: Iterable["Training"]) -> None:
+    def tidy(self, ahead: Iterable["Training"], *, students: bool = False) -> None:
         """Drop what only an unfinished training needs: gigabytes a row.
 
         Args:
             ahead: trainings still to come; the feature cache is kept for them where one can use it.
+            students: whether students of this teacher are still to come; they use the same cache.
         """
         if not self.finished:
             return
         for path in self.folder.glob("teacher-checkpoint*"):
             path.unlink()
-        if all(other.features_key != self.features_key for other in ahead):
+        for done in self.folder.glob("student-*/student.safetensors"):
+            for path in done.parent.glob("student*-checkpoint*"):
+                path.unlink()
+        if not students and all(other.features_key != self.features_key for other in ahead):
             shutil.rmtree(self.folder / "cache", ignore_errors=True)
+
+    def drop_targets(self) -> None:
+        """Drop the teacher's answers that students learned from: about a gigabyte a level and seed at 256 px."""
+        for path in (self.folder / "cache").glob("targets-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _inherit(self, relatives: Iterable["Training"]) -> None:
         for other in relatives:

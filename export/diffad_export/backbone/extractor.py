@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffad_export.grids import GridLayout, Grids
 from diffad_export.resampling import Resample
 
 STRIDES = (2, 4, 8, 16)
@@ -35,6 +36,7 @@ class Extractor(nn.Module):
         facts: what the stages are.
         strides: those of STRIDES whose activations are features, growing.
         grid_stride: features lie on a grid of S / grid_stride cells a side.
+        pyramid: `grids` leaves coarser strides on their own grids.
 
     The stages must already take BGR input (`to_bgr` re-orders a first convolution).
     """
@@ -45,9 +47,11 @@ class Extractor(nn.Module):
         facts: BackboneFacts,
         strides: tuple[int, ...] = STRIDES,
         grid_stride: int = GRID_STRIDE,
+        *,
+        pyramid: bool = False,
     ) -> None:
         super().__init__()
-        self.strides, self.grid_stride = strides, grid_stride
+        self.strides, self.grid_stride, self.pyramid = strides, grid_stride, pyramid
         # Stages beyond the deepest stride that is wanted are not run at all.
         self.stages, self.facts = nn.ModuleList(stages[: STRIDES.index(max(strides)) + 1]), facts
         mean, std = torch.tensor(facts.mean).flip(0), torch.tensor(facts.std).flip(0)
@@ -63,6 +67,16 @@ class Extractor(nn.Module):
         """Feature channels of each of `strides`; they stand one after the other in f."""
         return tuple(self.facts.channels[STRIDES.index(stride)] for stride in self.strides)
 
+    @property
+    def layout(self) -> GridLayout:
+        """Of `grids`."""
+        make = GridLayout.pyramid if self.pyramid else GridLayout.single
+        return make(self.strides, self.channels, self.grid_stride)
+
+    def as_pyramid(self) -> "Extractor":
+        """The same stages, coarser strides on their own grids."""
+        return Extractor(list(self.stages), self.facts, self.strides, self.grid_stride, pyramid=True)
+
     def taps(self, x: Tensor) -> list[Tensor]:
         """x (B, 3, S, S) in [-1, 1], BGR -> the activation at each of `strides`."""
         h, out = x * self.gain + self.offset, []
@@ -77,6 +91,16 @@ class Extractor(nn.Module):
         side = x.shape[-1] // self.grid_stride
         return torch.cat([self._on_grid(h, side) for h in self.taps(x)], 1)
 
+    def grids(self, x: Tensor) -> Grids:
+        """x (B, 3, S, S) -> features as `layout` says: `features` alone, or (B, C_i, g_i, g_i) each, finest first."""
+        if not self.pyramid:
+            return (self.features(x),)
+        size, parts = x.shape[-1], dict[int, list[Tensor]]()
+        for stride, h in zip(self.strides, self.taps(x), strict=True):
+            at = max(stride, self.grid_stride)
+            parts.setdefault(at, []).append(self._on_grid(h, size // at))
+        return tuple(torch.cat(part, 1) if len(part) > 1 else part[0] for part in parts.values())
+
     def _on_grid(self, h: Tensor, side: int) -> Tensor:
         if h.shape[-1] == side:
             return h
@@ -86,10 +110,10 @@ class Extractor(nn.Module):
         resized: Tensor = Resample(h.shape[-1], side).to(h.device)(h)
         return resized
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image uint8 (B, S, S, 3), BGR -> x (B, 3, S, S), f (B, C, G, G)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """image uint8 (B, S, S, 3), BGR -> x (B, 3, S, S), then `grids`."""
         x = normalise(image)
-        return x, self.features(x)
+        return x, *self.grids(x)
 
 
 def normalise(image: Tensor) -> Tensor:

@@ -132,8 +132,8 @@ class PaperTeacher(Denoiser):
         x0 = x0_from_eps(x_t, eps, self.abar[t])
         g = F.avg_pool2d(tap, self.pooling) if self.pooling > 1 else tap
         g = F.silu(self.feature_norm(g))
-        features = (self.feature_head(g).float(), self.variance_head(g).float())
-        return Denoised(to_blocks(x0), to_blocks(v), *features)
+        f, f_log_var = self.feature_head(g).float(), self.variance_head(g).float()
+        return Denoised(to_blocks(x0), to_blocks(v), (f,), (f_log_var,))
 
     def _condition(self, t: Tensor, label: Tensor | None) -> Tensor:
         embedding: Tensor = self.time_embed(time_embedding(t, self.width))

@@ -141,7 +141,7 @@ class Teacher(Denoiser):
         if self.prediction == "eps":
             pixels = x0_from_eps(blocks_t, pixels, self.abar[t])  # type: ignore[index]
         g = F.silu(self.widen(F.avg_pool2d(h, self.pooling) if self.pooling > 1 else h))
-        return Denoised(pixels, v, self.feature_head(g).float(), self.variance_head(g).float())
+        return Denoised(pixels, v, (self.feature_head(g).float(),), (self.variance_head(g).float(),))
 
     def _condition(self, t: Tensor, label: Tensor | None) -> Tensor:
         embedding: Tensor = self.embed(time_embedding(t, SINUSOIDS))

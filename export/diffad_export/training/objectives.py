@@ -37,9 +37,14 @@ def variational_bound(schedule: Schedule, x0: Tensor, denoised: Denoised, t: Ten
     return kl.mean((1, 2, 3)) / torch.log(torch.tensor(2.0))
 
 
-def gaussian_nll(error: Tensor, log_var: Tensor) -> Tensor:
-    """0.5 (error^2 / var + log var), mean over all; nothing flows back to the error: it trains the variance only."""
-    loss: Tensor = _GaussianNll.apply(error, log_var)  # type: ignore[no-untyped-call]
+def gaussian_nll(error: Tensor, log_var: Tensor, floor: float = 0.0) -> Tensor:
+    """0.5 (error^2 / var + log var), mean over all; nothing flows back to the error: it trains the variance only.
+
+    Args:
+        floor: variance of noise that the truth is taken to be seen with: the loss expected over it. The variance that
+            is learned then holds it, and never falls below it.
+    """
+    loss: Tensor = _GaussianNll.apply(error, log_var, floor)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -53,18 +58,18 @@ class _GaussianNll(torch.autograd.Function):
     """The gradient is known in closed form: half the time of autograd's, which was a tenth of a training step."""
 
     @staticmethod
-    def forward(ctx: Any, error: Tensor, log_var: Tensor) -> Tensor:
+    def forward(ctx: Any, error: Tensor, log_var: Tensor, floor: float) -> Tensor:
         limited = soft_limit(log_var)
-        ratio = error.square().mul_((-limited).exp_())
+        ratio = error.square().add_(floor).mul_((-limited).exp_())
         loss = 0.5 * (ratio.mean() + limited.mean())
         slope = ratio.neg_().add_(1)
         ctx.save_for_backward(torch.where(limited == log_var, slope, LEAK * slope))
         return loss
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None]:
         (slope,) = ctx.saved_tensors
-        return None, slope * (0.5 / slope.numel() * outer)
+        return None, slope * (0.5 / slope.numel() * outer), None
 
 
 def pixel_error(prediction: str, x0: Tensor, denoised: Denoised, abar: Tensor) -> Tensor:

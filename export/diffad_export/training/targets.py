@@ -20,49 +20,71 @@ from diffad_export.diffusion.posterior import Level
 from diffad_export.distributed import World
 from diffad_export.feature_cache import FeatureCache
 from diffad_export.fingerprint import weights_digest
+from diffad_export.grids import FromOneGrid, GridLayout, Grids
 from diffad_export.shards import Rows, ShardedArray, open_shards, write_shards
 from diffad_export.training.loop import step_generator
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherTargets:
-    """Averaged teacher answers for every row of a feature cache, float16.
+    """Averaged teacher answers at one level for every row of a feature cache, float16.
 
     Attributes:
         x0: (N, 48, G, G).
-        f: (N, C, g, g), standardised.
+        f: (N, C_i, g_i, g_i) each, standardised.
     """
 
     x0: npt.NDArray[np.float16] | ShardedArray
-    f: npt.NDArray[np.float16] | ShardedArray
+    f: tuple[npt.NDArray[np.float16] | ShardedArray, ...]
 
-    def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Rows -> x0 (B, 48, G, G), f (B, C, G, G), float32."""
-        return torch.from_numpy(self.x0[rows]).to(device).float(), torch.from_numpy(self.f[rows]).to(device).float()
+    def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> tuple[Tensor, Grids]:
+        """Rows -> x0 (B, 48, G, G), f (B, C_i, g_i, g_i) each, float32."""
+        x0, *f = (torch.from_numpy(values[rows]).to(device).float() for values in (self.x0, *self.f))
+        return x0, tuple(f)
 
 
 def teacher_targets(
-    folder: Path, teacher: Denoiser, cache: FeatureCache, level: Level, *, draws: int, seed: int, world: World
+    folder: Path,
+    teacher: Denoiser,
+    cache: FeatureCache,
+    level: Level,
+    layout: GridLayout,
+    *,
+    draws: int,
+    seed: int,
+    world: World,
 ) -> TeacherTargets:
     """Open the targets of this teacher and cache, making first what of them is missing.
 
     To be called by all processes of `world`, each of which makes its share.
+
+    Args:
+        layout: of the student's features; the teacher's one grid is brought to it.
     """
-    key = f"{weights_digest(teacher)} {cache.digest} {level.timestep} {draws} {seed} {FORMAT}"
+    key = f"{weights_digest(teacher)} {cache.digest} {level.timestep} {layout} {draws} {seed} {FORMAT}"
     place = folder / f"targets-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     teacher.to(world.device)
-    make = _maker(teacher, cache, level, draws, seed, world.device)
+    make = _maker(teacher, cache, level, layout, draws, seed, world.device)
     write_shards(place, len(cache), make, world, "Teacher's answers, averaged over noise")
     teacher.cpu()
-    arrays = open_shards(place, len(cache), ("x0", "f"), world)
-    return TeacherTargets(arrays["x0"], arrays["f"])
+    names = [f"f{stride}" for stride in layout.strides]
+    arrays = open_shards(place, len(cache), ("x0", *names), world)
+    return TeacherTargets(arrays["x0"], tuple(arrays[name] for name in names))
 
 
 def _maker(
-    teacher: Denoiser, cache: FeatureCache, level: Level, draws: int, seed: int, device: torch.device
+    teacher: Denoiser,
+    cache: FeatureCache,
+    level: Level,
+    layout: GridLayout,
+    draws: int,
+    seed: int,
+    device: torch.device,
 ) -> Callable[[Rows], dict[str, npt.NDArray[Any]]]:
+    to_layout = FromOneGrid(layout, cache.images.shape[1], cache.grid_stride).to(device)
+
     @torch.no_grad()
     def make(rows: Rows) -> dict[str, npt.NDArray[Any]]:
         x, _ = cache.batch(rows, device)
@@ -75,9 +97,10 @@ def _maker(
             noise = torch.randn(x.shape, generator=generator).to(device)
             with autocast(device, enabled=bf16_is_native(device)):
                 denoised = teacher(level.signal * x + level.noise * noise, t, label)
-            parts = [denoised.x0, denoised.f]
+            parts = [denoised.x0, denoised.f[0]]
             sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
-        x0, f = ((s / draws).half().cpu().numpy() for s in sums)
-        return {"x0": x0, "f": f}
+        x0, f = (s / draws for s in sums)
+        grids = {f"f{stride}": part for stride, part in zip(layout.strides, to_layout(f), strict=True)}
+        return {name: values.half().cpu().numpy() for name, values in {"x0": x0, **grids}.items()}
 
     return make

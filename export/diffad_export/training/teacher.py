@@ -57,8 +57,8 @@ class TeacherObjective:
         parts = {
             "pixels": pixel_error(self.config.prediction, blocks, denoised, abar).mean(),
             "bound": variational_bound(self.schedule, blocks, denoised, t).mean(),
-            "features": mse_loss(denoised.f, f),
-            "likelihood": gaussian_nll(f - denoised.f.detach(), denoised.f_log_var),
+            "features": mse_loss(denoised.f[0], f),
+            "likelihood": gaussian_nll(f - denoised.f[0].detach(), denoised.f_log_var[0]),
         }
         return torch.stack(list(parts.values())).sum(), {k: v.detach() for k, v in parts.items()}
 

@@ -1,16 +1,24 @@
 """What every inference engine promises, and the checks that all of them share.
 
-Knows shapes and dtypes of the two graphs. Does not know any inference library; each has a sibling file.
+Knows names, shapes and dtypes of what goes into and comes out of the two graphs. Does not know any inference library;
+each has a sibling file.
+
+    extractor      image -> x, and features: one tensor or several, each of a name and a grid of its own
+    reconstructor  x and these features -> anomaly_map, feature_score and, where the pixel score has weight, pixel_score
 """
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from diffad_runtime.errors import EngineError
 from diffad_runtime.result import FloatMap, Image
+
+Tensors = Mapping[str, FloatMap]
+"""Name -> float32 array, as the graphs name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +27,14 @@ class RawMaps:
 
     Attributes:
         anomaly: float32 (S, S), the fused map that is thresholded.
-        pixel: float32 (G, G), standardised KL of the pixels, on the feature grid.
-        feature: float32 (G, G), standardised feature score, on the feature grid.
+        pixel: float32 (G, G), standardised KL of the pixels; None where the fused map does not use it.
+        feature: float32 (G, G), standardised feature score.
         extract_ms, reconstruct_ms: milliseconds spent in each graph.
     All arrays are fresh or copied: the caller owns them.
     """
 
     anomaly: FloatMap
-    pixel: FloatMap
+    pixel: FloatMap | None
     feature: FloatMap
     extract_ms: float
     reconstruct_ms: float
@@ -40,12 +48,12 @@ class Engine(ABC):
     input_size: int
 
     @abstractmethod
-    def _extract(self, image: Image) -> tuple[FloatMap, FloatMap]:
-        """uint8 (1, S, S, 3) BGR -> x float32 (1, 3, S, S) in [-1, 1], f float32 (1, C, G, G)."""
+    def _extract(self, image: Image) -> Tensors:
+        """uint8 (1, S, S, 3) BGR -> "x" (1, 3, S, S) in [-1, 1] and features (1, C, g, g), by name."""
 
     @abstractmethod
-    def _reconstruct(self, x: FloatMap, f: FloatMap) -> tuple[FloatMap, FloatMap, FloatMap]:
-        """x, f -> anomaly (1, S, S), pixel (1, G, G), feature (1, G, G), float32."""
+    def _reconstruct(self, inputs: Tensors) -> Tensors:
+        """What `_extract` gave -> "anomaly_map" (1, S, S), "feature_score" (1, G, G); maybe "pixel_score"."""
 
     @abstractmethod
     def close(self) -> None:
@@ -67,16 +75,23 @@ class Engine(ABC):
                 mend="Resize the frame first, or hand it to Inspector.inspect, which does",
             )
         start = time.perf_counter()
-        x, f = self._extract(np.ascontiguousarray(image[None]))
+        between = self._extract(np.ascontiguousarray(image[None]))
         middle = time.perf_counter()
-        anomaly, pixel, feature = self._reconstruct(x, f)
+        maps = self._reconstruct(between)
         end = time.perf_counter()
+        anomaly, pixel = maps["anomaly_map"], maps.get("pixel_score")
         if not np.isfinite(anomaly).all():
             raise EngineError(
                 f"the {self.backend} engine, variant {self.variant}, gave a map with NaN or infinite values",
                 mend="Check the variant with 'diffad-edge inspect', or run another with --variant fp32",
             )
-        return RawMaps(anomaly[0], pixel[0], feature[0], 1e3 * (middle - start), 1e3 * (end - middle))
+        return RawMaps(
+            anomaly=anomaly[0],
+            pixel=None if pixel is None else pixel[0],
+            feature=maps["feature_score"][0],
+            extract_ms=1e3 * (middle - start),
+            reconstruct_ms=1e3 * (end - middle),
+        )
 
     def __enter__(self) -> "Engine":
         return self

@@ -29,15 +29,31 @@ def ablate(
             "--only", metavar="NAME", help="A row, or a pattern as 'alpha=*'; again for more.", show_default="all rows"
         ),
     ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="A trained run, or a folder of runs, instead of what the study says of teachers.",
+            show_default="teachers are trained",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Train and measure every row of a study; what is finished is kept, and a second call goes on from there."""
     from diffad_edge.cli.ablateview import Watch, show_ablation
 
-    run = workstation("ablate", "an ablation study")
+    work = workstation("ablate", "an ablation study")
     with Watch() as watch:
-        summary = run(
-            study=study, data=data, out=out, only=only or [], device=device, begins=watch.row, progress=watch.part
+        summary = work(
+            study=study,
+            data=data,
+            out=out,
+            only=only or [],
+            run=run,
+            device=device,
+            begins=watch.row,
+            progress=watch.part,
         )
     show_ablation(summary, json=json)

@@ -78,13 +78,14 @@ def show_ablation(summary: Any, *, json: bool) -> None:
 def _show_table(summary: Any) -> None:
     made, console = summary.table, stdout()
     scope = made.scopes[0] if made.scopes else "macro"
-    heads = [*made.columns, *(COLUMNS[figure] for figure in FIGURES), "min", "M\nparam."]
+    # With differences to be read, what a row costs is its calls; all of it is in table.md.
+    costs = ("calls", "min") if made.against else ("min", "M\nparam.")
+    heads = [*made.columns, *(COLUMNS[figure] for figure in FIGURES), *costs]
     rows = [
         [
             *made.labels(line),
             *(_figure(made, line, scope, figure) for figure in FIGURES),
-            "-" if line.minutes is None else f"{line.minutes:.1f}",
-            "-" if line.parameters is None else f"{line.parameters / 1e6:.1f}",
+            *(_cost(line, cost) for cost in costs),
         ]
         for line in made.lines
     ]
@@ -94,7 +95,32 @@ def _show_table(summary: Any) -> None:
         table(f"{made.name}{what}: {made.measured} of {made.wanted} rows", heads, rows, left=len(made.columns))
     )
     console.print(f"*: best of its column{'; below: ' + made.spread if made.spread else ''}")
+    led = [line for line in made.lines if line.lead.get(scope)]
+    if led:
+        cells = [[*made.labels(line), *(_lead(line, scope, figure) for figure in FIGURES)] for line in led]
+        heads = [*made.columns, *(COLUMNS[figure] for figure in FIGURES)]
+        console.print(table(f"minus {made.against!r}, image by image", heads, cells, left=len(made.columns)))
+        console.print("*: the 95 % interval leaves out zero")
     console.print(f"table: {summary.out / 'table.md'}", soft_wrap=True)
+
+
+def _cost(line: Any, name: str) -> str:
+    """Network evaluations an image, minutes of training, or millions of parameters."""
+    if name == "calls":
+        return "-" if line.evaluations is None else str(line.evaluations)
+    if name == "min":
+        return "-" if line.minutes is None else f"{line.minutes:.1f}"
+    return "-" if line.parameters is None else f"{line.parameters / 1e6:.1f}"
+
+
+def _lead(line: Any, scope: str, figure: str) -> str:
+    """As in "*+.125", with its interval below."""
+    lead = line.lead.get(scope, {}).get(figure)
+    if lead is None:
+        return "-"
+    difference, low, high = lead
+    sure = "*" if low > 0 or high < 0 else ""
+    return f"{sure}{difference:+.3f}\n{low:+.3f}\n{high:+.3f}".replace("0.", ".")
 
 
 def _figure(made: Any, line: Any, scope: str, figure: str) -> str:

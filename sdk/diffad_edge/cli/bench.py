@@ -4,12 +4,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption
 from diffad_edge.cli.workstation import workstation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffad_calibration.profile import BundleProfile
+    from diffad_runtime.bundle import Bundle
 
 
 def _frame_size(text: str) -> tuple[int, int] | None:
@@ -35,6 +41,18 @@ def bench(
     teacher: Annotated[
         Path | None, typer.Option("--teacher", metavar="RUN", help="Time this run's teacher in torch beside them.")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="NAME",
+            help="Time a published detector beside them: padim-resnet18.",
+            show_default="none",
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Then show where the graphs spend their time, by operator.")
+    ] = False,
     backend: BackendOption = Backend.AUTO,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -50,7 +68,8 @@ def bench(
     bundle = open_bundle(model)
     # Before torch is loaded: its idle threads would spin on the cores that the next contestant is timed on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    extra = workstation("teacher_timing", "timing the teacher")(teacher, bundle) if teacher else None
+    extra = _extra(teacher, reference, bundle, threads)
+    profiled = _profiler() if profile else None  # a missing package is said before the work, not after it
     with Rounds("timing") as rounds:
         report = timing.bench(
             bundle,
@@ -62,7 +81,55 @@ def bench(
             extra=extra,
             on_round=rounds.update,
         )
-    if json:
-        print_json(report.to_json())
-    else:
+    if not json:
         show_timings(report)
+    found = _profiled(profiled, bundle, names, threads, json=json) if profiled else {}
+    if json:
+        print_json(report.to_json() | found)
+
+
+def _extra(teacher: Path | None, reference: str | None, bundle: "Bundle", threads: int | None) -> dict[str, Any]:
+    """Contestants that need torch."""
+    made: dict[str, Any] = {}
+    if teacher:
+        made |= workstation("teacher_timing", "timing the teacher")(teacher, bundle)
+    if reference:
+        made |= workstation("reference_timing", "timing a reference")(reference, bundle, threads)
+    return made
+
+
+def _profiler() -> "Callable[..., BundleProfile]":
+    """The profiler, which reads graphs.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+    """
+    from diffad_runtime.errors import MissingExtraError
+
+    try:
+        from diffad_calibration.profile import profile_bundle
+    except ImportError as error:
+        package = (error.name or "onnx").partition(".")[0]
+        if package.startswith("diffad_"):
+            raise  # a fault of ours, not a missing package
+        raise MissingExtraError(package, extra="export", purpose="profiling") from error
+    return profile_bundle
+
+
+def _profiled(
+    profiler: "Callable[..., BundleProfile]",
+    bundle: "Bundle",
+    variants: list[str] | None,
+    threads: int | None,
+    *,
+    json: bool,
+) -> dict[str, Any]:
+    """Profile and print tables, or give the JSON report's key."""
+    from diffad_edge.cli.profileview import show_profile
+    from diffad_edge.cli.status import Rounds
+
+    with Rounds("profiling") as rounds:
+        found = profiler(bundle, variants, threads=threads, on_round=rounds.update)
+    if not json:
+        show_profile(found)
+    return {"profile": found.to_json()}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from diffad_edge.cli.output import facts, size, stdout, table
+from diffad_edge.cli.searchview import is_search, show_search
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.manifest import Manifest
 
@@ -23,7 +24,11 @@ def show_bundle(bundle: Bundle) -> None:
         console.print()
         columns = ("variant", "map max", "map mean", "score max", "flips", "frames")
         console.print(table("Differences from torch, in spreads of the map", columns, rows))
-    for title, lines in (("Licences", manifest.licences), ("Provenance", list(flat(manifest.provenance)))):
+    provenance = dict(manifest.provenance)
+    if is_search(provenance.get("search")):
+        console.print()
+        show_search(provenance.pop("search"))
+    for title, lines in (("Licences", manifest.licences), ("Provenance", list(flat(provenance)))):
         if lines:
             console.print()
             console.print(title, style="bold")

@@ -5,6 +5,7 @@ from typing import Any
 from diffad_edge.cli.benchview import show_timings
 from diffad_edge.cli.evalview import show_figures
 from diffad_edge.cli.output import facts, note, print_json, stdout, table
+from diffad_edge.cli.searchview import show_search
 
 
 def show_training(summary: Any, *, json: bool) -> None:
@@ -41,6 +42,9 @@ def show_export(summary: Any, *, json: bool) -> None:
         print_json(summary.to_json())
         return
     console, parity = stdout(), summary.parity
+    if summary.search:
+        show_search(summary.search)
+        console.print()
     rows = [
         [
             name,

@@ -12,13 +12,15 @@ from diffad_export.ablation.record import (
     Figures,
     ReferenceRecord,
     category_of,
+    given_key,
     load,
     reference_key,
     row_key,
     store,
     training_key,
 )
-from diffad_export.config import TrainConfig
+from diffad_export.ablation.settings import Setting, StudentConfig
+from diffad_export.config import DistilConfig, ScoreConfig, TrainConfig
 from diffad_runtime.synthetic import LineConfig, write_mvtec
 
 DATA = (Category(name="line", good="a", whole="b"),)
@@ -37,8 +39,8 @@ def touch(image: Path) -> None:
 def test_the_score_has_no_part_in_a_training() -> None:
     other = changed(CONFIG, {"score.alpha": 1.0, "score.draws": 2}, "")
     assert training_key(other, DATA) == training_key(CONFIG, DATA)
-    assert row_key(other, DATA, unified=False, confidence=False) != row_key(
-        CONFIG, DATA, unified=False, confidence=False
+    assert row_key(Setting(other), DATA, unified=False, confidence=False) != row_key(
+        Setting(CONFIG), DATA, unified=False, confidence=False
     )
 
 
@@ -57,7 +59,7 @@ def test_test_images_have_no_part_in_a_training() -> None:
 
 def test_every_circumstance_has_its_row() -> None:
     keys = {
-        row_key(CONFIG, data, unified=unified, confidence=confidence)
+        row_key(Setting(CONFIG), data, unified=unified, confidence=confidence)
         for data in (DATA, (*DATA, *DATA), (DATA[0].model_copy(update={"whole": "c"}),))
         for unified in (False, True)
         for confidence in (False, True)
@@ -70,6 +72,36 @@ def test_every_circumstance_has_its_row() -> None:
         for names in (("padim",), ("padim", "patchcore"))
     }
     assert len(references) == 8
+
+
+def test_keys_of_students() -> None:
+    one = Setting(CONFIG, StudentConfig())
+    wide = StudentConfig(distil=DistilConfig(width=64))
+    others = [
+        Setting(CONFIG),
+        Setting(CONFIG, chain=3),
+        Setting(CONFIG, wide),
+        Setting(CONFIG, StudentConfig(precision="int8")),
+        Setting(CONFIG, StudentConfig(student_score=ScoreConfig())),
+        Setting(changed(CONFIG, {"seed": 1}, ""), StudentConfig()),
+    ]
+    keys = {row_key(setting, DATA, unified=False, confidence=True) for setting in [one, *others]}
+    assert len(keys) == 7
+    told = {
+        row_key(one, DATA, unified=False, confidence=True, given=given, scores=scores)
+        for given in ((), ("a",), ("b",))
+        for scores in ((), (CONFIG.score,), (ScoreConfig(draws=2),))
+    }
+    assert len(told) == 9
+    # a student's teacher is scored as its run has it, whatever the row's own score is
+    scored = Setting(changed(CONFIG, {"score.alpha": 1.0}, ""), StudentConfig())
+    assert row_key(scored, DATA, unified=False, confidence=True) == row_key(one, DATA, unified=False, confidence=True)
+
+
+def test_a_given_training_is_known_by_its_weights() -> None:
+    keys = {given_key(teacher, CONFIG, DATA) for teacher in ("a", "b")}
+    assert len({*keys, training_key(CONFIG, DATA)}) == 3
+    assert given_key("a", changed(CONFIG, {"score.alpha": 1.0}, ""), DATA) not in keys
 
 
 def test_a_changed_good_image_changes_both_keys(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """From a study file to rows: how many, which, how they are called, and what a wrong file is told."""
 
+import json
 import math
+import shutil
 import sys
 from itertools import product
 from pathlib import Path
@@ -10,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffad_export.ablation.expansion import MOST, expand, load_plan
 from diffad_export.ablation.paths import changed, value_at
 from diffad_export.ablation.record import Category, training_key
-from diffad_export.ablation.study import MOST, Plan, Study, expand, load_plan
+from diffad_export.ablation.study import Plan, Study
 from diffad_export.config import TrainConfig
 from diffad_runtime.errors import InputError
 
@@ -106,9 +109,137 @@ def test_base_and_preset() -> None:
 def test_seeds() -> None:
     made = plan(seeds=[3, 1])
     assert made.seeds == (3, 1)
-    assert made.rows[0].at(3).seed == 3
-    assert made.rows[0].at(3).model_copy(update={"seed": 0}) == made.rows[0].config
+    assert made.at(made.rows[0], 3).train.seed == 3
+    assert made.at(made.rows[0], 3).train.model_copy(update={"seed": 0}) == made.rows[0].config
     assert plan(base={"seed": 5}).seeds == (5,)
+
+
+STUDENT = {"name": "student", "distil.width": 16}
+
+
+def test_rows_of_students_and_of_teachers() -> None:
+    made = plan(
+        base={"size": 64, "score": {"alpha": 0.5}, "distil": {"width": 32, "losses": {"map": 0.25}}},
+        row=[{"name": "teacher"}, {"name": "base", "precision": "torch"}, STUDENT, {"name": "long", "chain": 3}],
+    )
+    teacher, base, student, long = (row.setting for row in made.rows)
+    assert (teacher.student, long.student, teacher.chain, long.chain) == (None, None, 0, 3)
+    assert base.student is not None
+    assert student.student is not None
+    assert (base.student.distil.width, base.student.distil.losses.map) == (32, 0.25)
+    assert (student.student.distil.width, student.student.distil.losses.map) == (16, 0.25)
+    assert {row.config for row in made.rows} == {teacher.train}
+    assert made.varied == ("distil.width", "chain")
+    assert [row.values for row in made.rows] == [("-", "0"), ("32", "-"), ("16", "-"), ("-", "3")]
+    assert made.has_students
+    assert made.score == teacher.train.score
+    assert not plan().has_students
+
+
+def test_names_stay_apart() -> None:
+    """Both would be called "base" besides; who names his rows needs not know."""
+    made = plan(row=[{"name": "shipped", "precision": "torch"}, {"name": "teacher"}])
+    assert [row.names for row in made.rows] == [("shipped",), ("teacher",)]
+    with pytest.raises(InputError, match="two rows are named 'base'"):
+        plan(row=[{"precision": "torch"}, {}])
+
+
+def test_a_grid_of_students() -> None:
+    made = plan(grid=[{"precision": ["torch", "int8"], "student_score.draws": [1, 2]}])
+    assert [row.name for row in made.rows] == [f"precision={p}, draws={d}" for p in ("torch", "int8") for d in (1, 2)]
+    assert {len(row.values) for row in made.rows} == {2}
+
+
+def test_seeds_of_students() -> None:
+    both = plan(seeds=[3, 1], row=[STUDENT, {"name": "teacher"}])
+    found = both.at(both.rows[0], 3)
+    assert found.student is not None
+    assert (found.train.seed, found.student.distil.seed) == (3, 3)
+    held = plan(seeds=[3, 1], teacher_seed=7, row=[STUDENT, {"name": "teacher"}])
+    settings = [held.at(row, seed) for row in held.rows for seed in (3, 1)]
+    assert {one.train.seed for one in settings} == {7}
+    assert [one.student.distil.seed for one in settings if one.student is not None] == [3, 1]
+    assert settings[2] == settings[3]
+    # one seed, given where it belongs
+    alone = plan(base={"seed": 5, "distil": {"seed": 2}}, row=[STUDENT])
+    single = alone.at(alone.rows[0], alone.seeds[0])
+    assert single.student is not None
+    assert (single.train.seed, single.student.distil.seed) == (5, 2)
+
+
+def test_against_and_columns() -> None:
+    made = plan(against="student", columns=False, row=[STUDENT, {"name": "teacher"}])
+    assert made.against is not None
+    assert made.against.name == "student"
+    assert (made.headings, made.varied, [row.values for row in made.rows]) == ((), (), [(), ()])
+    grid = plan(against="width=32", grid=[{"distil.width": [16, 32]}])
+    assert grid.against == grid.rows[1]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """What of a run a study looks at before any work."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = changed(TrainConfig(), {"size": 64, "score.alpha": 0.25, "seed": 4}, "")
+    facts = {"config": config.model_dump(mode="json"), "categories": [{"name": "disc", "data_digest": "d"}]}
+    (folder / "config.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_a_run_that_is_given(run: Path) -> None:
+    rows = [STUDENT, {"name": "teacher"}, {"name": "other", "score.alpha": 1.0}]
+    made = plan(base={"run": str(run), "distil": {"draws": 2}}, seeds=[8, 9], row=rows)
+    assert made.runs is not None
+    assert made.runs.categories == ["disc"]
+    student, teacher, other = (made.at(row, 9) for row in made.rows)
+    assert (student.train, teacher.train.score.alpha, other.train.score.alpha) == (teacher.train, 0.25, 1.0)
+    assert (teacher.train.seed, teacher.train.size) == (4, 64)
+    assert student.student is not None
+    assert (student.student.distil.seed, student.student.distil.draws) == (9, 2)
+
+
+def test_a_run_takes_the_place_of_a_base(run: Path) -> None:
+    study = Study.model_validate(
+        {
+            "version": 1,
+            "name": "test",
+            "base": {"preset": "paper", "size": 128, "run": "elsewhere", "score.draws": 2, "distil.width": 16},
+            "seeds": [0],
+            "teacher_seed": 3,
+        }
+    )
+    made = expand(study, run=run)
+    (row,) = made.rows
+    assert (row.config.size, row.config.score.draws, row.config.score.alpha) == (64, 2, 0.25)
+
+
+def test_runs_that_score_differently(run: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(run, both / "a")
+    shutil.copytree(run, both / "b")
+    text = (both / "b" / "config.json").read_text().replace('"alpha": 0.25', '"alpha": 0.5').replace("disc", "plate")
+    (both / "b" / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"runs in .*both differ in score: b and a. Study them one by one"):
+        plan(base={"run": str(both)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"row": [{"size": 64}]}, r"row 1: size is a setting of training, and .*run is trained already. Beside a run"),
+        ({"grid": [{"teacher.blocks": [1, 2]}]}, "grid 1: teacher.blocks is a setting of training"),
+        ({"base": {"size": 64}}, "base: size is a setting of training"),
+        ({"base": {"seed": 1}}, "base: seed is a setting of training"),
+        ({"base": {"preset": "compact"}}, "base: preset, and a run that is trained already. Leave one of them out"),
+        ({"seeds": [1], "teacher_seed": 1}, "base: teacher_seed, and a run that is trained already"),
+        ({"base": {"run": "nowhere"}}, "no run folder nowhere"),
+        ({"base": {"run": 3}}, "base: run: expected a folder, got 3. Write it as in: run ="),
+    ],
+)
+def test_what_a_run_refuses(fields: dict[str, Any], message: str, run: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(**{**fields, "base": {"run": str(run), **fields.get("base", {})}})
 
 
 @pytest.mark.parametrize(
@@ -134,6 +265,26 @@ def test_seeds() -> None:
         ({"seeds": [0], "grid": [{"seed": [1, 2]}]}, "grid 1: seed is varied, and seeds are given"),
         ({"seeds": [0], "base": {"seed": 1}}, "base: a seed, and seeds besides"),
         ({"seeds": list(range(MOST + 1))}, f"asks for {MOST + 1} rows, at most {MOST}"),
+        ({"row": [{"distil.wdith": 16}]}, r"row 1: unknown key 'distil.wdith'. Allowed in \[distil\]: steps, .*width"),
+        ({"row": [{"distil.width": 17}]}, "row 1: distil.width: .*choose from 8, 16, .*, got 17. Change distil.width"),
+        ({"row": [{"precision": "fp16"}]}, "precision: Input should be 'torch', 'fp32' or 'int8', got 'fp16'"),
+        ({"row": [{"distil": 1}]}, "'distil' is a table, got one value. Name one of: distil.steps"),
+        (
+            {"row": [{"distil.steps": 2, "distil.chain_steps": [50]}]},
+            "row 1: distil: .*2 steps need as many different chain_steps.* Change distil.steps or distil.chain_steps",
+        ),
+        ({"row": [{"distil.width": 16, "score.alpha": 0.5}]}, "score.alpha is of a teacher's row, and this is a stud"),
+        ({"row": [{"precision": "int8", "chain": 5}]}, "chain is of a teacher's row, and this is a student's"),
+        ({"row": [{"student_score.chain_steps": [5]}]}, "a student is scored at its own levels. Set distil.steps"),
+        ({"row": [{"distil.chain_steps": [200]}]}, "distil.chain_steps: step 200 is t = 802, and the teacher is"),
+        ({"row": [{"distil.chain_steps": [50], "distil.losses.consistency": 1.0}]}, "needs more than one, and steps"),
+        ({"row": [{"chain": 52}]}, "chain: from step 50 there are at most 51 evaluations, got 52"),
+        ({"seeds": [0], "row": [{"distil.seed": 1}]}, "row 1: seed is varied, and seeds are given"),
+        ({"teacher_seed": 1}, r"s\.yaml: .*teacher_seed holds the teacher's while seeds vary.*Change one of them"),
+        ({"against": "x"}, "against: no row of test is named 'x'. Choose from: base"),
+        ({"against": "*", "grid": [{"size": [64, 128]}]}, r"against: '\*' fits 2 rows, expected one"),
+        ({"against": "base", "confidence": False}, "against compares by intervals: leave confidence on"),
+        ({"columns": False, "grid": [{"size": [64, 128]}]}, "every row needs a name, and 'size=64' has none"),
         ({"grid": [{"optimiser.steps": list(range(1, 300)), "size": [64, 128]}]}, "asks for 598 rows"),
     ],
 )
@@ -150,7 +301,10 @@ def test_an_unknown_row_is_told_the_names() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
-@pytest.mark.parametrize(("name", "rows", "trainings"), [("paper-table-2", 24, 12), ("levels-alpha-size", 41, 4)])
+@pytest.mark.parametrize(
+    ("name", "rows", "trainings"),
+    [("paper-table-2", 24, 12), ("levels-alpha-size", 41, 4), ("student-controls", 25, 1)],
+)
 def test_the_studies_of_the_documentation(name: str, rows: int, trainings: int) -> None:
     made = load_plan(STUDIES / f"{name}.toml")
     assert len(made.rows) == rows

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 from diffad_calibration.metrics import FIGURES
+from diffad_export.ablation.expansion import expand
 from diffad_export.ablation.record import Category, Figures, ReferenceRecord, RowRecord
-from diffad_export.ablation.study import Plan, Row, Study, expand
-from diffad_export.ablation.table import Table, make_table, to_csv, to_markdown
+from diffad_export.ablation.study import Plan, Row, Study
+from diffad_export.ablation.table import Table, make_table
+from diffad_export.ablation.tabletext import to_csv, to_markdown
 
 DATA = (Category(name="disc", good="a", whole="b"), Category(name="plate", good="c", whole="d"))
 GRID: dict[str, list[Any]] = {"score.alpha": [0.0, 0.5], "size": [64, 128]}
@@ -32,7 +34,7 @@ def record(row: Row, seed: int, base: float, *, minutes: float = 1.0, categories
     return RowRecord(
         key=f"{row.name}/{seed}",
         name=row.name,
-        config=row.at(seed),
+        config=row.config.model_copy(update={"seed": seed}),
         data=DATA[:categories],
         trainings={c.name: "t" for c in DATA[:categories]},
         figures=figures(base, categories=categories),
@@ -40,6 +42,7 @@ def record(row: Row, seed: int, base: float, *, minutes: float = 1.0, categories
         evaluation_minutes=0.5,
         parameters=1_234_567,
         gflops=2.5,
+        evaluations=3,
         versions={},
     )
 
@@ -67,11 +70,12 @@ def test_markdown() -> None:
     assert [line for line in text if line.startswith("##")] == ["## Mean of 2 categories", "## disc", "## plate"]
     head = text.index("## Mean of 2 categories") + 2
     assert text[head] == (
-        "| row | alpha | size | AUPRO@0.3 | AUPRO@0.05 | pixel AUROC | image AUROC | minutes | M parameters |"
+        "| row | alpha | size | AUPRO@0.3 | AUPRO@0.05 | pixel AUROC | image AUROC | evaluations | minutes "
+        "| M parameters |"
     )
-    assert text[head + 2] == "|  | 0 | 64 | 0.150 (0.140 to 0.160) | 0.150 | 0.150 | 0.150 | 1.0 | 1.23 |"
+    assert text[head + 2] == "|  | 0 | 64 | 0.150 (0.140 to 0.160) | 0.150 | 0.150 | 0.150 | 3 | 1.0 | 1.23 |"
     assert text[head + 6] == (
-        "| PaDiM | - | 64 | **0.800 (0.790 to 0.810)** | **0.800** | **0.800** | **0.800** | - | - |"
+        "| PaDiM | - | 64 | **0.800 (0.790 to 0.810)** | **0.800** | **0.800** | **0.800** | - | - | - |"
     )
     assert sum(line.count("**") for line in text) == 2 * 4 * 3
     disc = text.index("## disc") + 2
@@ -121,7 +125,7 @@ def test_seeds_are_averaged_and_spread() -> None:
     text = to_markdown(table)
     assert "4 of 6 rows measured. Means over seeds 0, 1, 2." in text
     assert "| 0.400 (0.200 to 0.600) |" in text
-    assert "| alpha=0.5 [1 of 3 seeds] | 0.5 | **0.500 (0.500 to 0.500)** |" in text
+    assert "| alpha=0.5 [1 of 3 seeds] | 0.5 | **0.500** |" in text
     # a single category is its own mean
     assert table.scopes == ("macro",)
     assert "##" not in text
@@ -155,3 +159,35 @@ def test_a_figure_that_is_undefined() -> None:
     table = make_table(made, rows, [])
     assert "| 0 | - | - | - | **0.500** |" in to_markdown(table)
     assert not table.is_best(table.lines[0], "macro", "aupro_30")
+
+
+def test_differences() -> None:
+    made = plan(row=[{"name": "a"}, {"name": "b", "size": 64}], against="a")
+    rows = [(row, [record(row, 0, base, categories=1)]) for row, base in zip(made.rows, (0.5, 0.25), strict=True)]
+    lead = {"macro": {"aupro_30": (-0.25, -0.5, -0.125), "image_auroc": (0.0, -0.5, 0.5)}}
+    table = make_table(made, rows, [reference(256, 0.1)], {("b", ""): lead, ("256", "PaDiM"): lead})
+    text = to_markdown(table)
+    assert "Minus 'a', image by image; bold: the interval leaves out zero." in text
+    after = text[text.index("Minus") :].splitlines()[2:]
+    assert after[0] == "| row | size | AUPRO@0.3 | AUPRO@0.05 | pixel AUROC | image AUROC |"
+    assert after[2] == "| b | 64 | **-0.250 (-0.500 to -0.125)** | - | - | +0.000 (-0.500 to +0.500) |"
+    assert after[3].startswith("| PaDiM | 256 | **-0.250")
+    assert after[4] == ""
+    found = {row["name"]: row["lead"] for row in table.to_json()["rows"]}
+    assert found == {"a": {}, "b": {"macro": {name: list(one) for name, one in lead["macro"].items()}}}
+    assert table.to_json()["against"] == "a"
+    read = {row["row"]: row for row in csv.DictReader(io.StringIO(to_csv(table))) if row["scope"] == "macro"}
+    assert [read["b"][f"aupro_30_lead{end}"] for end in ("", "_low", "_high")] == ["-0.25", "-0.5", "-0.125"]
+    assert read["a"]["aupro_30_lead"] == read["b"]["pixel_ap_lead"] == ""
+    # without a row to hold against there is nothing of it
+    plain = to_csv(make_table(plan(row=[{"name": "a"}]), [], []))
+    assert "lead" not in plain
+
+
+def test_one_record_for_all_seeds() -> None:
+    made = plan(row=[{"name": "teacher"}], seeds=[1, 2], teacher_seed=0)
+    (row,) = made.rows
+    same = record(row, 0, 0.5, categories=1)
+    (line,) = make_table(made, [(row, [same, same])], []).lines
+    assert (line.seeds, line.keys, line.cells["macro"]["aupro_30"].ends, line.minutes) == (2, ("teacher/0",), None, 1.0)
+    assert line.shown == "teacher"

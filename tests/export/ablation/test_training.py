@@ -1,5 +1,6 @@
 """One training's folder: when it is finished, what is handed on, what is dropped."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,30 @@ def test_what_is_dropped(tmp_path: Path) -> None:
     assert sorted(path.name for path in one.folder.iterdir()) == ["cache", "scores", "teacher.safetensors"]
     one.tidy([make(tmp_path / "other", size=64)])
     assert sorted(path.name for path in one.folder.iterdir()) == ["scores", "teacher.safetensors"]
+
+
+def test_what_students_leave(tmp_path: Path) -> None:
+    one = make(tmp_path / "one")
+    finish(one)
+    (one.folder / "cache" / "targets-0123").mkdir()
+    for name, file in (("student-a", "student.safetensors"), ("student-b", "student-log.jsonl")):
+        (one.folder / name).mkdir()
+        (one.folder / name / file).touch()
+        (one.folder / name / "student-of-4-checkpoint.safetensors").touch()
+    one.tidy([], students=True)
+    assert [path.parent.name for path in one.folder.glob("student-*/*checkpoint*")] == ["student-b"]
+    assert (one.folder / "cache" / "0123").is_dir()
+    one.drop_targets()
+    assert [path.name for path in (one.folder / "cache").iterdir()] == ["0123"]
+    one.tidy([])
+    assert not (one.folder / "cache").exists()
+
+
+def test_the_score_that_is_kept(tmp_path: Path) -> None:
+    one = make(tmp_path / "one", **{"score.alpha": 0.5})
+    assert one.kept_score == one.config.score
+    one.folder.mkdir()
+    begun = make(tmp_path / "one", **{"score.alpha": 0.25}).config
+    facts = {"config": begun.model_dump(mode="json"), "categories": [{"name": "disc"}]}
+    (one.folder / "config.json").write_text(json.dumps(facts))
+    assert one.kept_score == begun.score

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from diffad_export.backbone.b4 import SHAPE, b4
+from diffad_export.grids import GridLayout
 from diffad_runtime.errors import InputError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -49,8 +50,11 @@ def test_taps_are_the_last_states_of_the_librarys_network(tmp_path: Path) -> Non
 
 
 def test_the_shape_is_that_of_b4() -> None:
-    taps = b4(random=True).taps(torch.zeros(1, 3, 64, 64))
-    assert [tap.shape[1] for tap in taps] == [24, 32, 56, 160]
+    extractor, x = b4(random=True), torch.zeros(1, 3, 64, 64)
+    assert [tap.shape[1] for tap in extractor.taps(x)] == [24, 32, 56, 160]
+    pyramid = extractor.as_pyramid()
+    assert pyramid.layout == GridLayout((4, 8, 16), (56, 56, 160))
+    assert [tuple(f.shape) for f in pyramid.grids(x)] == [(1, 56, 16, 16), (1, 56, 8, 8), (1, 160, 4, 4)]
 
 
 def test_missing_weights_are_said_in_one_line(tmp_path: Path) -> None:

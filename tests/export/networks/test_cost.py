@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffad_export.grids import GridLayout
 from diffad_export.networks.cost import NetworkCost, network_cost
 from diffad_export.networks.paper import PaperTeacher
 from diffad_export.networks.student import Student
@@ -24,19 +25,25 @@ def test_the_paper_s_network() -> None:
 
 
 def test_a_student_s_convolutions_by_hand() -> None:
-    w, c = 8, 5
+    w, c4, c8, c16 = 8, 5, 3, 2
     by_grid = {
-        16: [(3, w, 4), (w, w, 3), (w, w, 3), (w, 2 * w, 3), *[(2 * w, n, 1) for n in (48, 48, c, c)]],
-        8: [(w, 2 * w, 3), (2 * w, 2 * w, 3), (2 * w, w, 1), (2 * w, 2 * w, 3)],
-        4: [(2 * w, 4 * w, 3), (4 * w, 4 * w, 3), (4 * w, 4 * w, 3), (4 * w, 2 * w, 1)],
+        16: [(3, w, 4), (w, w, 3), (w, w, 3), (w, 2 * w, 3), *[(2 * w, n, 1) for n in (48, 48, c4, c4)]],
+        8: [(w, 2 * w, 3), *[(2 * w, 2 * w, 3)] * 3, (2 * w, w, 1), *[(2 * w, c8, 1)] * 2],
+        4: [(2 * w, 4 * w, 3), *[(4 * w, 4 * w, 3)] * 3, (4 * w, 2 * w, 1), *[(4 * w, c16, 1)] * 2],
         2: [(4 * w, 4 * w, 3)] * 3,
     }
     macs = sum(side**2 * a * b * k**2 for side, convolutions in by_grid.items() for a, b, k in convolutions)
-    assert network_cost(Student(c, w), 64).gmacs * 1e9 == pytest.approx(macs, rel=1e-9)
+    assert network_cost(Student(GridLayout((4, 8, 16), (c4, c8, c16)), w), 64).gmacs * 1e9 == pytest.approx(
+        macs, rel=1e-9
+    )
 
 
 def test_shapes_alone_give_the_count_of_a_real_run() -> None:
-    student, x, t = Student(7, 16).eval(), torch.zeros(1, 3, 96, 96), torch.zeros(1, dtype=torch.int64)
+    student, x, t = (
+        Student(GridLayout((4,), (7,)), 16).eval(),
+        torch.zeros(1, 3, 96, 96),
+        torch.zeros(1, dtype=torch.int64),
+    )
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         student(x, t)
     assert network_cost(student, 96).gflops * 1e9 == counter.get_total_flops()
@@ -55,7 +62,7 @@ def test_attention_is_counted() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_asking_changes_nothing(training: bool) -> None:
-    for network in (Teacher(6).train(training), Student(6, 8).train(training)):
+    for network in (Teacher(6).train(training), Student(GridLayout((4,), (6,)), 8).train(training)):
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         cost = network_cost(network, 64)
         assert cost.parameters == sum(p.numel() for p in network.parameters())

@@ -13,8 +13,6 @@ from diffad_export.networks.paperblocks import ResidualBlock, SelfAttention, res
 from diffad_export.training.objectives import gaussian_nll, pixel_error, variational_bound
 from diffad_runtime.errors import InputError
 
-OUTPUTS = ("x0", "v", "f", "f_log_var")
-
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -88,7 +86,7 @@ def test_attention_stands_on_the_grids_32_16_and_8_of_256() -> None:
     # Two blocks a level going down, the middle, three a level going up.
     assert sides == [32] * 2 + [16] * 2 + [8] * 2 + [8] + [8] * 3 + [16] * 3 + [32] * 3
     assert out.x0.shape == out.v.shape == (1, 48, 64, 64)
-    assert out.f.shape == out.f_log_var.shape == (1, 272, 64, 64)
+    assert [f.shape for f in (*out.f, *out.f_log_var)] == [(1, 272, 64, 64)] * 2
 
 
 @pytest.mark.parametrize("grid_stride", [4, 8, 16])
@@ -98,8 +96,8 @@ def test_shapes(grid_stride: int) -> None:
     for side in (32, 96):
         out = teacher(draw(2, 3, side, side), torch.tensor([0, 449]), torch.tensor([2, -1]))
         assert out.x0.shape == out.v.shape == (2, 48, side // 4, side // 4)
-        assert out.f.shape == out.f_log_var.shape == (2, 5, side // grid_stride, side // grid_stride)
-        assert {getattr(out, name).dtype for name in OUTPUTS} == {torch.float32}
+        assert [f.shape for f in (*out.f, *out.f_log_var)] == [(2, 5, side // grid_stride, side // grid_stride)] * 2
+        assert {tensor.dtype for tensor in (out.x0, out.v, *out.f, *out.f_log_var)} == {torch.float32}
 
 
 @torch.no_grad()
@@ -114,7 +112,7 @@ def test_features_are_read_from_the_decoder_at_a_quarter_before_it_is_doubled() 
     assert tap.shape == (1, 16, 8, 8)
     assert seen["output_blocks.3.1"].shape == (1, 16, 16, 16)
     expected = teacher.feature_head(nn.functional.silu(teacher.feature_norm(tap)))
-    torch.testing.assert_close(out.f, expected, rtol=0, atol=0)
+    torch.testing.assert_close(out.f[0], expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("t", [0, 201, 449])
@@ -137,7 +135,7 @@ def test_a_new_network_predicts_no_noise_and_unit_variances() -> None:
     signal = linear_schedule().abar[100].sqrt().item()
     torch.testing.assert_close(out.x0, to_blocks(x_t) / signal)
     assert not out.v.any()
-    assert not out.f_log_var.any()
+    assert not out.f_log_var[0].any()
     blocks = [module for module in teacher.modules() if isinstance(module, ResidualBlock)]
     assert not any(block.out_layers[3].weight.any() for block in blocks)  # type: ignore[operator]
     h = draw(1, 16, 4, 4)
@@ -155,23 +153,23 @@ def test_resampling_is_means_of_four_and_repetition() -> None:
 @torch.no_grad()
 def test_labels_change_the_answer_and_no_label_is_minus_one() -> None:
     teacher, x, t = tiny(), draw(1, 3, 32, 32).expand(4, -1, -1, -1), torch.tensor([50] * 4)
-    told = teacher(x, t, torch.tensor([0, 1, 2, -1])).f
+    told = teacher(x, t, torch.tensor([0, 1, 2, -1])).f[0]
     gaps = (told[:, None] - told[None]).abs().amax((2, 3, 4)) + torch.eye(4)
     assert gaps.min() > 1e-2
-    plain = teacher(x, t).f
+    plain = teacher(x, t).f[0]
     torch.testing.assert_close(plain[3], told[3], rtol=1e-5, atol=1e-5)
     without = tiny(classes=0)
     without.load_state_dict({k: v for k, v in teacher.state_dict().items() if k != "label_emb.weight"})
-    torch.testing.assert_close(without(x, t, torch.tensor([0, 1, 2, -1])).f, plain)
+    torch.testing.assert_close(without(x, t, torch.tensor([0, 1, 2, -1])).f[0], plain)
 
 
 def losses(denoised: Denoised, x0: Tensor, f: Tensor, t: Tensor) -> dict[str, Tensor]:
-    schedule, blocks, error = linear_schedule(), to_blocks(x0), f - denoised.f
+    schedule, blocks, error = linear_schedule(), to_blocks(x0), f - denoised.f[0]
     return {
         "pixels": pixel_error("eps", blocks, denoised, schedule.abar[t]).mean(),
         "bound": variational_bound(schedule, blocks, denoised, t).mean(),
         "features": error.square().mean(),
-        "likelihood": gaussian_nll(error, denoised.f_log_var),
+        "likelihood": gaussian_nll(error, denoised.f_log_var[0]),
     }
 
 

@@ -9,13 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffad_export.config import DistilConfig, OptimiserConfig, TeacherConfig, TrainConfig
+from diffad_export.config import DistilConfig, LossConfig, OptimiserConfig, TeacherConfig, TrainConfig
 from diffad_export.distributed import Share
 from diffad_export.feature_cache import FeatureCache
+from diffad_export.grids import GridLayout
 from diffad_export.networks import make_teacher
 from diffad_export.networks.student import Student
 from diffad_export.reconstructor import levels_of
+from diffad_export.training.lessons import Lessons
 from diffad_export.training.loop import Objective, Trainer
+from diffad_export.training.mapmatch import MapBank, MapMatching
 from diffad_export.training.student import StudentObjective
 from diffad_export.training.targets import TeacherTargets
 from diffad_export.training.teacher import TeacherObjective
@@ -31,15 +34,25 @@ def teacher_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
 
 
 def student_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
-    config = DistilConfig(width=8, optimiser=STEPS)
+    """All that a distillation can be asked for: levels, grids, pasted defects, every loss."""
+    layout, levels = GridLayout((4, 8, 16), (3, 2, 1)), levels_of((5, 50))
+    losses = LossConfig(teacher=1, consistency=0.5, map=0.5)
+    config = DistilConfig(width=8, steps=2, chain_steps=(5, 50), losses=losses, optimiser=STEPS)
     rng = np.random.default_rng(1)
-    targets = TeacherTargets(
-        rng.normal(size=(12, 48, 8, 8)).astype(np.float16), rng.normal(size=(12, 6, 8, 8)).astype(np.float16)
-    )
+
+    def random(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+        return rng.normal(size=shape).astype(np.float16)
+
+    def features() -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+        return random(12, 3, 8, 8), random(12, 2, 4, 4), random(12, 1, 2, 2)
+
+    targets = tuple(TeacherTargets(random(12, 48, 8, 8), features()) for _ in levels)
+    bank = MapBank(np.array(cache.images[:]), features(), random(12, 8, 8).astype(np.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        student = Student(6, 8)
-    return student, StudentObjective(cache, targets, config, levels_of((50,))[0], CPU)
+        student = Student(layout, 8, 2, shared=True)
+    lessons = Lessons(targets, MapMatching(bank, layout, levels))
+    return student, StudentObjective(cache, layout, config, levels, lessons, CPU)
 
 
 class Recorded:

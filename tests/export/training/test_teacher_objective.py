@@ -25,7 +25,7 @@ class Spy(nn.Module):
         self.levels.append(t)
         self.seen.append(x_t)
         pixels, f = torch.zeros(len(x_t), 48, 8, 8), torch.zeros(len(x_t), 6, 8, 8)
-        return Denoised(pixels, pixels, f, f)
+        return Denoised(pixels, pixels, (f,), (f,))
 
 
 def test_levels_cover_the_trained_range_and_stay_in_it(small_cache: FeatureCache) -> None:

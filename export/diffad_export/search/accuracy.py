@@ -1,0 +1,100 @@
+"""What a candidate's student can do once it is trained, in each precision, and what the teacher can on the same images.
+
+Good images held back, and the same with pasted defects; never a test set. Students learn with such defects too, so the
+figure ranks candidates and is not one of real defects. Knows one student. Does not know the search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from diffad_calibration.metrics import evaluate_maps
+from diffad_calibration.parity import FrameOutcome
+from diffad_export.config import DistilConfig
+from diffad_export.exportoptions import ExportOptions
+from diffad_export.gates import certify
+from diffad_export.judging import Judged, judge
+from diffad_export.maps import torch_maps
+from diffad_export.pasted import PastedSet, paste_set
+from diffad_export.runfolder import Run
+from diffad_export.search.record import Accuracy
+from diffad_export.split import Split
+from diffad_export.student_model import make_student
+from diffad_export.variants import Graphs, known
+from diffad_runtime.errors import DiffadError, EngineError, GateError, InputError, MissingExtraError
+from diffad_runtime.result import FloatMap
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained student by precision; without graphs where the training failed."""
+
+    accuracies: Mapping[str, Accuracy]
+    graphs: Mapping[str, Graphs]
+
+
+def teacher_aupro(run: Run, split: Split, pasted: PastedSet) -> float:
+    """AUPRO@0.3 of the teacher with its own score.
+
+    Raises:
+        InputError: the run has no score of this category.
+    """
+    score = run.score(split.name)
+    model = run.reconstructor(run.teacher(), split.name, score.config, score.fitted)
+    return _aupro(torch_maps(run.extractor(), model, pasted.images), pasted)
+
+
+def gate_set(run: Run, split: Split) -> PastedSet:
+    """The images that students are fitted and judged on; the same as `make_student` takes."""
+    return paste_set(split.held, seed=run.config.seed)
+
+
+def train_and_judge(
+    run: Run, split: Split, config: DistilConfig, names: Sequence[str], options: ExportOptions, device: torch.device
+) -> Trained:
+    """Distil, or open what the run has, and judge every precision of `names`.
+
+    A training that fails, or a precision that the gates refuse, is an answer and no error.
+
+    Args:
+        config: with levels chosen.
+    """
+    try:
+        student = make_student(run, split, config, options.score, device)
+        judged = judge(student, split, known(list(names)), options, seed=run.config.seed)
+    except (InputError, EngineError, MissingExtraError):
+        raise  # would meet every other candidate as well
+    except DiffadError as error:
+        return Trained({name: Accuracy(refused=str(error)) for name in names}, {})
+    before, minutes = _of(judged.reference, student.pasted), float(student.distilled.facts["seconds"]) / 60
+    accuracies = {
+        name: Accuracy(
+            aupro=_of(judged.answers[name], student.pasted),
+            torch_aupro=before,
+            refused=_refused(judged, name, student.pasted),
+            minutes=minutes,
+            student=student.distilled.folder.name,
+        )
+        for name in names
+    }
+    return Trained(accuracies, {name: judged.graphs[name] for name in names})
+
+
+def _refused(judged: Judged, name: str, pasted: PastedSet) -> str:
+    """Why parity or golden frames refuse a precision; how much AUPRO it may lose is asked anew by every search."""
+    try:
+        certify(judged.reference, {name: judged.answers[name]}, pasted, judged.golden, max_aupro_drop=1.0)
+    except GateError as error:
+        return error.what
+    return ""
+
+
+def _of(found: Sequence[FrameOutcome], pasted: PastedSet) -> float:
+    return _aupro(np.stack([outcome.map for outcome in found]), pasted)
+
+
+def _aupro(maps: FloatMap, pasted: PastedSet) -> float:
+    scores = maps.reshape(len(maps), -1).max(1)
+    return float(evaluate_maps(maps, pasted.masks, scores, pasted.labels).aupro_30 or 0.0)
