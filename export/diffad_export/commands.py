@@ -6,7 +6,7 @@ Imported lazily by the sdk, so that `--help` needs no torch. Prints nothing.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ from diffad_export.config import (
 from diffad_export.demo import demo
 from diffad_export.explain_run import explain_run
 from diffad_export.exportoptions import ExportOptions
+from diffad_export.finishing import Finish
 from diffad_export.outside_timing import reference_timing
 from diffad_export.recipe import ExportSummary, export
 from diffad_export.search import SearchOptions, Watch, search_export
@@ -123,6 +124,7 @@ def export_run(
     draws: int | None = None,
     pasted: float | None = None,
     settings: Sequence[str] = (),
+    qat: str = "auto",
     budget_ms: float | None = None,
     frame_size: tuple[int, int] | None = None,
     watch: Watch | None = None,
@@ -132,14 +134,17 @@ def export_run(
     Args:
         steps, width: one each without a budget; with one, those to choose from, None for all.
         settings: KEY=VALUE of DistilConfig.
+        qat: when INT8 gets its finish: auto (where a gate refuses it), on, off.
         budget_ms: search for the best student that keeps it.
         frame_size: (H, W) that the budget is for; None: the input size.
 
     Raises:
         InputError: an option that does not fit; otherwise as `export` and `search_export`.
     """
-    default, distil = DistilConfig(), {"seed": seed, "shared": shared, "pasted": pasted}
-    score = {"feature_score": feature_score, "variance_floor": variance_floor, "alpha": alpha, "draws": draws}
+    default = DistilConfig()
+    distil = {"seed": seed, "shared": shared, "pasted": pasted, "variance_floor": variance_floor}
+    score = {"feature_score": feature_score, "alpha": alpha, "draws": draws}
+    finish = _finish(qat)
     try:
         optimiser = OptimiserConfig.model_validate(default.optimiser.model_dump() | {"max_minutes": max_minutes})
         base = default.model_dump() | _given(distil) | {"chain_steps": None, "optimiser": optimiser.model_dump()}
@@ -153,6 +158,7 @@ def export_run(
             precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),
             max_aupro_drop=max_aupro_drop,
             device=device,
+            finish=finish,
         )
     except ValidationError as error:
         raise _wrong_option(error) from None
@@ -165,6 +171,14 @@ def export_run(
     chosen_from = _given({"steps": steps, "widths": width})
     wanted = SearchOptions(budget_ms, precisions=options.precisions, frame_size=frame_size, **chosen_from)
     return search_export(run, data, out, options, wanted, watch)
+
+
+def _finish(qat: str) -> Finish:
+    for choice in get_args(Finish):
+        if qat == choice:
+            made: Finish = choice
+            return made
+    raise InputError(f"unknown --qat {qat!r}", mend=f"Choose from: {', '.join(get_args(Finish))}")
 
 
 def _single(name: str, given: Sequence[int] | None, default: int) -> int:

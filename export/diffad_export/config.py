@@ -123,10 +123,14 @@ class TrainConfig(_Strict):
 
 
 class LossConfig(_Strict):
-    """Weights of what a student learns from; 0 leaves a term out. Log-variances always learn from its own errors."""
+    """Weights of what a student learns from; 0 leaves a term out. Log-variances always learn from its own errors.
+
+    The default is what the table of controls supports (NOTES.md): the teacher's answers and maps added nothing to the
+    truth, so they are left out.
+    """
 
     truth: float = Field(default=1.0, ge=0, description="features and pixels of the clean image")
-    teacher: float = Field(default=1.0, ge=0, description="the teacher's answer, averaged over noise")
+    teacher: float = Field(default=0.0, ge=0, description="the teacher's answer, averaged over noise")
     consistency: float = Field(default=0.0, ge=0, description="answers at one level as at the next cleaner one")
     map: float = Field(default=0.0, ge=0, description="the teacher's fused map, on pasted defects")
 

@@ -21,6 +21,8 @@ from diffad_export.score import FittedScore
 from diffad_export.split import Split
 from diffad_export.training.halving import chain_levels
 
+LEVEL_IMAGES = 32
+
 
 @dataclass(frozen=True, slots=True)
 class StudentModel:
@@ -58,7 +60,10 @@ def make_student(
     extractor = one_grid.as_pyramid()
     pasted = paste_set(split.held, seed=run.config.seed)
     if config.chain_steps is None:
-        config = config.model_copy(update={"chain_steps": choose_levels(run, split, pasted, config.steps)})
+        # A few good images get several defects each, or chance would choose.
+        many = np.resize(split.held, (max(LEVEL_IMAGES, len(split.held)), *split.held.shape[1:]))
+        shown = paste_set(many, seed=run.config.seed + 2)
+        config = config.model_copy(update={"chain_steps": choose_levels(run, split, shown, config.steps)})
     if config.halvings:  # the levels that are left of a chain down from the noisiest
         config = config.model_copy(update={"chain_steps": chain_levels(config.steps, max(config.chain_steps or ()))})
     # Standardised as the teacher was trained: over all categories, where it serves several.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diffad_calibration.dataset import open_dataset
+from diffad_export import commands
 from diffad_export.commands import export_run, teacher_contestant, teacher_timing, train_teacher
 from diffad_export.device import pick_device
 from diffad_export.recipe import ExportSummary
@@ -76,6 +77,12 @@ def test_an_unknown_backbone_claims_no_folder(line_data: Path, tmp_path: Path) -
         ),
         ({"frame_size": (1080, 1920)}, "--frame-size says what a budget is for"),
         ({"budget_ms": 5.0, "settings": ["width=16"]}, "--set width is what a search chooses"),
+        ({"budget_ms": float("nan")}, "a budget of nan ms cannot be kept"),
+        ({"budget_ms": 5.0, "steps": ()}, "no steps to choose from"),
+        ({"budget_ms": 5.0, "width": (20,)}, "20 is not one of the widths"),
+        ({"budget_ms": 5.0, "precision": "fp64"}, "'fp64' is not one of the precisions"),
+        ({"budget_ms": 5.0, "device": "tpu"}, "unknown device 'tpu'"),
+        ({"budget_ms": 5.0}, "no run folder nowhere"),
         ({"false_reject_rate": 1.0}, "false_reject_rate: .*less than 1"),
         ({"precision": "fp32, fp64"}, "unknown precision 'fp64'"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
@@ -85,6 +92,30 @@ def test_an_unknown_backbone_claims_no_folder(line_data: Path, tmp_path: Path) -
 def test_export_refuses(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         export_run(**(EXPORT | change))
+
+
+@pytest.mark.parametrize(("given", "searched"), [({}, False), ({"budget_ms": 5.0}, True)])
+def test_export_settings_arrive(given: dict[str, Any], searched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+    monkeypatch.setattr(commands, "export", lambda *parts: found.extend(parts))
+    monkeypatch.setattr(commands, "search_export", lambda *parts: found.extend(parts))
+    own = {
+        "steps": (2,),
+        "shared": True,
+        "draws": 2,
+        "pasted": 0.25,
+        "settings": ["losses.map=0.5"],
+        "max_minutes": 3.0,
+    }
+    export_run(**(EXPORT | own | given))
+    options = found[3]
+    assert (options.distil.shared, options.distil.pasted, options.distil.losses.map) == (True, 0.25, 0.5)
+    assert (options.distil.chain_steps, options.distil.optimiser.max_minutes, options.score.draws) == (None, 3.0, 2)
+    if searched:
+        wanted = found[4]
+        assert (wanted.budget_ms, wanted.steps, wanted.widths, wanted.precisions) == (5.0, (2,), (16,), ("fp32",))
+    else:
+        assert (options.distil.steps, options.distil.width) == (2, 16)
 
 
 def test_device_names() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from diffad_calibration.parity import FrameOutcome
-from diffad_export.fitting import PastedSet
 from diffad_export.gates import Golden, certify, pick_golden
+from diffad_export.pasted import PastedSet
 from diffad_runtime.errors import GateError
 
 SIZE = 32

@@ -45,7 +45,7 @@ class Shrinking(Denoiser):
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:
         self.calls.append((int(t[0]), label))
         blocks = to_blocks(LEVEL.signal * x_t)
-        return Denoised(blocks, blocks, blocks, blocks)
+        return Denoised(blocks, blocks, (blocks,), (blocks,))
 
 
 class Pixels(nn.Module):

@@ -96,10 +96,13 @@ def test_the_teacher_s_own_levels_are_candidates(
     assert chosen(monkeypatch, run, split, pasted, Seer(pasted, 60), 1) == (60,)
 
 
-def test_the_cleaner_levels_win_a_tie(
+def test_the_teacher_s_own_levels_win_a_tie_then_those_nearest_to_their_middle(
     run: Run, split: Split, pasted: PastedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert chosen(monkeypatch, run, split, pasted, Seer(pasted, *CANDIDATES), 2) == (5, 25)
+    assert sorted(run.config.score.chain_steps) == [5, 50, 100]
+    assert chosen(monkeypatch, run, split, pasted, Seer(pasted, *CANDIDATES), 1) == (50,)
+    assert chosen(monkeypatch, run, split, pasted, Seer(pasted, *CANDIDATES), 2) == (5, 50)
+    assert chosen(monkeypatch, run, split, pasted, Seer(pasted, 25, 75), 1) == (25,)
 
 
 def test_only_good_images_held_back_and_their_spoilt_twins_are_looked_at(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_each_category_has_its_own_statistics(trained: TrainSummary, both: Path)
 def test_the_teacher_is_measured_on_every_category(trained: TrainSummary, both: Path, tmp_path: Path) -> None:
     request = EvalRequest(both, ("padim",), report=tmp_path / "report", bootstrap=Bootstrap(resamples=20))
     outcome = evaluate_lineup(run_lineup(trained.run), request, explain=explain_run(trained.run, 1))
-    found = outcome.evaluation.to_json()
+    found: dict[str, Any] = outcome.evaluation.to_json()
     assert set(found["classes"]) == {"discs", "plates"}
     assert set(found["models"]) == {"teacher", "teacher, paper's score", "PaDiM"}
     for figure, value in found["macro"].items():

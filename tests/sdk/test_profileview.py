@@ -20,7 +20,7 @@ def test_tables_name_shares_rates_and_the_disturbance(
     assert "Op0 1 0.500 10.0%" in lines
     assert "2 others 19 0.830 20.0%" in lines
     assert "all 55 5.000" in lines
-    assert "int8, extractor INT8 7 1.200 2.00 600 75%" in lines
+    assert "int8 extractor INT8 7 1.200 2.00 600 75%" in lines
     assert not any("FP32 0" in line for line in lines)
     assert "peak INT8 800 GOP/s: 3 x 3, 8 -> 8, 4 x 4" in lines
     assert any("int8 extractor +25% of 4.00" in line for line in lines)

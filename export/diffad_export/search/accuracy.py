@@ -15,24 +15,32 @@ from diffad_calibration.parity import FrameOutcome
 from diffad_export.config import DistilConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify
-from diffad_export.judging import Judged, judge
+from diffad_export.judging import Judged, certified, judge
 from diffad_export.maps import torch_maps
 from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.runfolder import Run
 from diffad_export.search.record import Accuracy
 from diffad_export.split import Split
-from diffad_export.student_model import make_student
+from diffad_export.student_model import StudentModel, make_student
 from diffad_export.variants import Graphs, known
-from diffad_runtime.errors import DiffadError, EngineError, GateError, InputError, MissingExtraError
+from diffad_runtime.errors import DiffadError, EngineError, InputError, MissingExtraError
 from diffad_runtime.result import FloatMap
+
+_OF_ALL = (InputError, EngineError, MissingExtraError)
+"""Errors that would meet every other candidate as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained student by precision; without graphs where the training failed."""
+    """A trained student by precision; without graphs and levels where the training failed.
+
+    Attributes:
+        levels: steps of the 250-step chain, those of its configuration or as they were chosen.
+    """
 
     accuracies: Mapping[str, Accuracy]
     graphs: Mapping[str, Graphs]
+    levels: tuple[int, ...] = ()
 
 
 def teacher_aupro(run: Run, split: Split, pasted: PastedSet) -> float:
@@ -54,41 +62,58 @@ def gate_set(run: Run, split: Split) -> PastedSet:
 def train_and_judge(
     run: Run, split: Split, config: DistilConfig, names: Sequence[str], options: ExportOptions, device: torch.device
 ) -> Trained:
-    """Distil, or open what the run has, and judge every precision of `names`.
+    """Distil, or open what the run has, and judge every precision of `names`, INT8 after its finish where it has one.
 
     A training that fails, or a precision that the gates refuse, is an answer and no error.
 
     Args:
-        config: with levels chosen.
+        config: where it names no levels, they are chosen.
     """
     try:
         student = make_student(run, split, config, options.score, device)
         judged = judge(student, split, known(list(names)), options, seed=run.config.seed)
-    except (InputError, EngineError, MissingExtraError):
-        raise  # would meet every other candidate as well
+    except _OF_ALL:
+        raise
     except DiffadError as error:
         return Trained({name: Accuracy(refused=str(error)) for name in names}, {})
     before, minutes = _of(judged.reference, student.pasted), float(student.distilled.facts["seconds"]) / 60
-    accuracies = {
-        name: Accuracy(
-            aupro=_of(judged.answers[name], student.pasted),
+    accuracies, graphs = {}, {}
+    for name in names:
+        last, refused = _gated(judged, name, student, split, options, device, seed=run.config.seed)
+        graphs[name] = last.graphs[name]
+        accuracies[name] = Accuracy(
+            aupro=_of(last.answers[name], student.pasted),
             torch_aupro=before,
-            refused=_refused(judged, name, student.pasted),
+            refused=refused,
             minutes=minutes,
             student=student.distilled.folder.name,
         )
-        for name in names
-    }
-    return Trained(accuracies, {name: judged.graphs[name] for name in names})
+    return Trained(accuracies, graphs, student.config.chain_steps or ())
 
 
-def _refused(judged: Judged, name: str, pasted: PastedSet) -> str:
-    """Why parity or golden frames refuse a precision; how much AUPRO it may lose is asked anew by every search."""
+def _gated(
+    judged: Judged,
+    name: str,
+    student: StudentModel,
+    split: Split,
+    options: ExportOptions,
+    device: torch.device,
+    *,
+    seed: int,
+) -> tuple[Judged, str]:
+    """What a bundle of FP32 and this precision would hold, and why the gates refuse it, "" where they do not.
+
+    How much AUPRO FP32 may lose is asked anew by every search; of INT8 it decides whether there is a finish.
+    """
     try:
-        certify(judged.reference, {name: judged.answers[name]}, pasted, judged.golden, max_aupro_drop=1.0)
-    except GateError as error:
-        return error.what
-    return ""
+        if name == "int8":
+            return certified(judged, student, split, known([name]), options, device, seed=seed)[0], ""
+        certify(judged.reference, {name: judged.answers[name]}, student.pasted, judged.golden, max_aupro_drop=1.0)
+    except _OF_ALL:
+        raise
+    except DiffadError as error:
+        return judged, error.what
+    return judged, ""
 
 
 def _of(found: Sequence[FrameOutcome], pasted: PastedSet) -> float:

@@ -51,7 +51,7 @@ def blank_graphs(
                 alpha=0.5 if score.alpha is None else score.alpha,
             )
         )
-    made = build_graphs(extractor, model, list(names), images[:RANGES_FROM])
+    made = build_graphs(extractor, model, list(names), images[:RANGES_FROM], correct_bias=False)
     return {name: made[name] for name in names}
 
 

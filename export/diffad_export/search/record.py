@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffad_export.config import DistilConfig, ScoreConfig, ThresholdConfig
+from diffad_export.config import DistilConfig, ScoreConfig
+from diffad_export.exportoptions import ExportOptions
 from diffad_export.runfolder import Run
 from diffad_export.search.candidates import Candidate
 from diffad_export.search.stopwatch import Timing
@@ -88,15 +89,18 @@ class Record:
             return Found()  # none yet, or of another version: measured anew
 
 
-def accuracy_key(candidate: Candidate, distil: DistilConfig, score: ScoreConfig, thresholds: ThresholdConfig) -> str:
+def accuracy_key(candidate: Candidate, distil: DistilConfig, options: ExportOptions) -> str:
     """Of a trained candidate.
 
     Args:
         distil: of its shape, levels chosen or not: they depend on the teacher and the images alone.
     """
-    settings = [one.model_dump(mode="json") for one in (distil, score, thresholds)]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{candidate}: {digest}"
+    settings = [one.model_dump(mode="json") for one in (distil, options.score, options.thresholds)]
+    # With "auto" what INT8 may lose decides whether it gets a finish, and with it all its figures.
+    finish = options.finish if candidate.precision == "int8" else None
+    drop = options.max_aupro_drop if finish == "auto" else None
+    named = json.dumps([settings, finish, drop], sort_keys=True)
+    return f"{candidate}: {hashlib.sha256(named.encode()).hexdigest()[:12]}"
 
 
 def timing_key(candidate: Candidate, track: str, score: ScoreConfig, trained: str = "") -> str:

@@ -18,7 +18,6 @@ from diffad_export.config import DistilConfig
 from diffad_export.device import pick_device
 from diffad_export.distributed import is_alone
 from diffad_export.exportoptions import ExportOptions
-from diffad_export.levelchoice import choose_levels
 from diffad_export.recipe import ExportSummary, category_split, export
 from diffad_export.runfolder import Run, open_run
 from diffad_export.search.accuracy import gate_set, teacher_aupro, train_and_judge
@@ -144,10 +143,12 @@ class _Work:
             row, timing = Row(one, self.gmacs[one], estimate_ms=guessed.get(one)), timed[one]
             if timing is not None:
                 row = replace(row, p50=timing.p50, p95=timing.p95)
-            known = found.accuracies.get(self._accuracy_key(one))
+            known, confirmed = found.accuracies.get(self._accuracy_key(one)), self._timing(one, trained=True)
             # Measured on another machine: that machine's timing says nothing here, and its graphs must be made again.
-            if known is not None and (known.aupro is None or self._timing_key(one, trained=True) in found.timings):
+            if known is not None and (known.aupro is None or confirmed is not None):
                 row = replace(row, aupro=known.aupro, torch_aupro=known.torch_aupro, refused=known.refused)
+            if confirmed is not None:
+                row = replace(row, confirmed=confirmed.p50)
             rows.append(row)
         return rows
 
@@ -163,12 +164,13 @@ class _Work:
 
     def time(self) -> None:
         """Time the two that estimates rest on, then all that may keep the budget."""
-        self._time_blank(anchors(self.candidates, self.gmacs))
+        graphs = self._time_blank(anchors(self.candidates, self.gmacs), {})
         floor = [(str(one), timing) for one in self.candidates if (timing := self._timing(one))]
         if min(timing.around for _, timing in floor) > self.wanted.budget_ms:
             raise below_the_floor(self.limits, floor)
         near = [row.candidate for row in self.rows() if (row.estimate_ms or 0.0) <= FAR * self.wanted.budget_ms]
-        self._time_blank(near)
+        # The two run along once more: what is compared is timed side by side.
+        self._time_blank(near, graphs)
 
     def train(self) -> None:
         """Train whoever may still be chosen, until nobody may."""
@@ -180,59 +182,53 @@ class _Work:
         while shapes := worth_training(self.rows(), self.limits):
             self._train(shapes[0], len(shapes))
 
-    def _time_blank(self, candidates: Sequence[Candidate]) -> None:
+    def _time_blank(self, candidates: Sequence[Candidate], beside: dict[Candidate, Graphs]) -> dict[Candidate, Graphs]:
+        """Time those that were not yet, with `beside` in every group; gives their graphs."""
         missing = [one for one in candidates if self._timing(one) is None]
         # Cheap ones first: an interrupted search has then the most candidates behind it.
         missing.sort(key=lambda one: (self.gmacs[one], one))
+        graphs: dict[Candidate, Graphs] = {}
         for begin in range(0, len(missing), TOGETHER):
             group = missing[begin : begin + TOGETHER]
-            graphs: dict[Candidate, Graphs] = {}
-            for number, shape in enumerate(dict.fromkeys(one.shape for one in group)):
+            graphs = dict(beside)
+            for shape in dict.fromkeys(one.shape for one in group):
                 names = [one.precision for one in group if one.shape == shape]
-                self.watch.say(
-                    f"graphs to be timed {begin + number + 1}/{len(missing)}: {shape}, {' and '.join(names)}"
-                )
+                self.watch.say(f"graphs of {shape}, {' and '.join(names)}, untrained, to be timed")
                 made = blank_graphs(self.run, self.extractor, shape, self.options.score, names, self.split.train)
                 graphs |= {Candidate(shape, name): one for name, one in made.items()}
-            timings = self._race(graphs)
+            timings = self._race(graphs, certain=False)
             self.record.add(timings={self._timing_key(one, trained=False): t for one, t in timings.items()})
+        return graphs
 
     def _train(self, shape: Shape, still: int) -> None:
         """Train a shape and judge it in every precision that keeps the budget."""
-        self._choose_levels(shape)
         rows = [row for row in self.rows() if row.shape == shape and self.limits.fast(row) and not row.trained]
         names = [row.candidate.precision for row in rows]
         self.watch.say(f"student {shape}, {' and '.join(names)}; at most {still} to train{self._left(still)}")
         made = train_and_judge(self.run, self.split, self.config(shape), names, self.options, self.device)
-        timings = self._race({Candidate(shape, name): one for name, one in made.graphs.items()})
+        timings = self._race({Candidate(shape, name): one for name, one in made.graphs.items()}, certain=True)
         self.record.add(
+            levels={str(shape.steps): made.levels} if made.levels else {},
             timings={self._timing_key(one, trained=True): timing for one, timing in timings.items()},
             accuracies={self._accuracy_key(Candidate(shape, name)): one for name, one in made.accuracies.items()},
         )
 
-    def _choose_levels(self, shape: Shape) -> None:
-        if self.config(shape).chain_steps is None:
-            self.watch.say(f"noise levels for {shape.steps} step{'s' if shape.steps > 1 else ''}")
-            levels = choose_levels(self.run, self.split, gate_set(self.run, self.split), shape.steps)
-            self.record.add(levels={str(shape.steps): levels})
-
-    def _race(self, graphs: dict[Candidate, Graphs]) -> dict[Candidate, Timing]:
+    def _race(self, graphs: dict[Candidate, Graphs], *, certain: bool) -> dict[Candidate, Timing]:
+        """Time all, then again, and longer, whoever is near the budget; where it must be certain, all beyond it too."""
         if not graphs:
             return {}
         budget, rounds = self.wanted.budget_ms, self.wanted.rounds
-        self.watch.say(f"timing {len(graphs)} of them on {self.track.named()}")
+        self.watch.say(f"timing {_count(len(graphs))} on {self.track.named()}")
         found = race(graphs, self.track, rounds, self.watch.rounds)
-        near = {one: graphs[one] for one, timing in found.items() if abs(timing.p50 / budget - 1) <= NEAR}
-        if near:
-            self.watch.say(f"timing {len(near)} again: within {NEAR:.0%} of the budget")
-            found |= race(near, self.track, AGAIN * rounds, self.watch.rounds)
+        ratios = {one: timing.p50 / budget for one, timing in found.items()}
+        again = {one: graphs[one] for one, r in ratios.items() if abs(r - 1) <= NEAR or (certain and r > 1)}
+        if again:
+            self.watch.say(f"timing {_count(len(again))} again, {AGAIN} times as long: near the budget")
+            found |= race(again, self.track, AGAIN * rounds, self.watch.rounds)
         return found
 
-    def _timing(self, candidate: Candidate) -> Timing | None:
-        """Of its trained graphs where there are any, else of those that nobody trained."""
-        timings = self.record.found.timings
-        trained = timings.get(self._timing_key(candidate, trained=True))
-        return trained or timings.get(self._timing_key(candidate, trained=False))
+    def _timing(self, candidate: Candidate, *, trained: bool = False) -> Timing | None:
+        return self.record.found.timings.get(self._timing_key(candidate, trained=trained))
 
     def _timing_key(self, candidate: Candidate, *, trained: bool) -> str:
         own = self._accuracy_key(candidate) if trained else ""
@@ -242,9 +238,13 @@ class _Work:
         base = self.options.distil
         fixed = base.chain_steps if base.steps == candidate.shape.steps else None
         config = config_of(base, candidate.shape, fixed)
-        return accuracy_key(candidate, config, self.options.score, self.options.thresholds)
+        return accuracy_key(candidate, config, self.options)
 
     def _left(self, still: int) -> str:
-        """Of the minutes that trainings took so far; nothing before the first."""
+        """Of the minutes that trainings took so far, in words; nothing before the first."""
         minutes = [one.minutes for one in self.record.found.accuracies.values() if one.aupro is not None]
-        return f", about {fmean(minutes) * still:.0f} min" if minutes else ""
+        return f", about {max(1, round(fmean(minutes) * still))} min" if minutes else ""
+
+
+def _count(candidates: int) -> str:
+    return f"{candidates} candidate{'' if candidates == 1 else 's'}"

@@ -40,6 +40,7 @@ def table_of(rows: Sequence[Row], limits: Limits, *, draws: int, measured_on: st
                 "gmacs": _rounded(row.gmacs),
                 "estimate_ms": _rounded(row.estimate_ms),
                 "latency_ms": None if row.p50 is None else {"p50": _rounded(row.p50), "p95": _rounded(row.p95)},
+                "trained_ms": _rounded(row.confirmed),
                 "aupro_30": _rounded(row.aupro),
                 "drop": None if row.aupro is None else _rounded(limits.teacher - row.aupro),
                 "verdict": found[row.candidate].value,
@@ -68,7 +69,7 @@ def below_the_floor(limits: Limits, timings: Sequence[tuple[str, Timing]]) -> Ga
 
 def nothing_fits(rows: Sequence[Row], limits: Limits) -> GateError:
     """The two nearest misses with their figures, and what to change."""
-    timed = sorted((row for row in rows if row.p50 is not None), key=lambda row: (row.p50, row.candidate))
+    timed = sorted((row for row in rows if row.p50 is not None), key=lambda row: (_slowest(row), row.candidate))
     judged = [row for row in rows if row.aupro is not None and limits.passed(row)]
     misses = [f"fastest is {_figures(timed[0], limits)}"] if timed else []
     if judged:
@@ -87,7 +88,7 @@ def nothing_fits(rows: Sequence[Row], limits: Limits) -> GateError:
 
 def _mend(timed: Sequence[Row], fast: Sequence[Row], judged: Sequence[Row], limits: Limits) -> str:
     if timed and not fast:
-        return f"Give --budget-ms {_above(timed[0].p50 or 0.0)} or more, or offer smaller --widths and --steps"
+        return f"Give --budget-ms {_above(_slowest(timed[0]))} or more, or offer smaller --widths and --steps"
     within = [row for row in judged if limits.fast(row)]
     if within:
         drop = min(limits.teacher - (row.aupro or 0.0) for row in within)
@@ -100,7 +101,13 @@ def _mend(timed: Sequence[Row], fast: Sequence[Row], judged: Sequence[Row], limi
 
 def _figures(row: Row, limits: Limits) -> str:
     drop = "not trained" if row.aupro is None else f"a drop of {limits.teacher - row.aupro:.4f}"
-    return f"{row.candidate} with {'no timing' if row.p50 is None else f'{row.p50:.2f} ms'} and {drop}"
+    time = "no timing" if row.p50 is None else f"{_slowest(row):.2f} ms"
+    return f"{row.candidate} with {time} and {drop}"
+
+
+def _slowest(row: Row) -> float:
+    """Of its two medians."""
+    return max(row.p50 or 0.0, row.confirmed or 0.0)
 
 
 def _why(row: Row, limits: Limits) -> str:
@@ -108,6 +115,8 @@ def _why(row: Row, limits: Limits) -> str:
         return row.refused
     if row.aupro is not None and not limits.passed(row):
         return f"AUPRO@0.3 is {row.aupro:.4f}, torch has {row.torch_aupro:.4f}"
+    if row.p50 is not None and row.p50 <= limits.budget_ms and not limits.fast(row):
+        return f"its trained graphs take {row.confirmed:.2f} ms"
     return ""
 
 

@@ -87,7 +87,7 @@ class StudentObjective:
             "features": weights.truth * features_mse(denoised.f, truth),
             "pixels": weights.truth * pixels_mse(denoised.x0, blocks, snr),
             "likelihood": features_nll(denoised, truth, self.config.variance_floor),
-            "bound": variational_bound(self.schedule, blocks, denoised, self.chain_steps[level].to(self.device)).mean(),
+            "bound": self._bound(denoised, blocks, level),
         }
         if (self.lessons.targets or self.lessons.chain) and weights.teacher > 0:
             if self.lessons.chain is not None:
@@ -114,6 +114,12 @@ class StudentObjective:
         for i in torch.nonzero(spoil)[:, 0].tolist():
             images[i], _ = paste_defect(images[i], np.random.default_rng(int(seeds[i])))
         return normalise(torch.from_numpy(images).to(self.device))
+
+    def _bound(self, denoised: Denoised, blocks: Tensor, level: Tensor) -> Tensor:
+        """L_vlb, mean over the images; none at level 0, whose KL is no score: there it would drown all the rest."""
+        step = self.chain_steps[level].to(self.device)
+        bits = variational_bound(self.schedule, blocks, denoised, step)
+        return torch.where(step > 0, bits, bits.new_zeros(())).mean()
 
     def _noised(self, x: Tensor, noise: Tensor, level: Tensor) -> Tensor:
         signal = torch.tensor([one.signal for one in self.levels])[level].to(self.device).view(-1, 1, 1, 1)

@@ -106,6 +106,12 @@ def export(
             show_default="none",
         ),
     ] = None,
+    qat: Annotated[
+        str,
+        typer.Option(
+            "--qat", metavar="auto|on|off", help="Fine-tune INT8 with fake quantisation; auto: where a gate refuses it."
+        ),
+    ] = "auto",
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     category: Annotated[
@@ -118,7 +124,12 @@ def export(
     ] = None,
     variance_floor: Annotated[
         float | None,
-        typer.Option("--variance-floor", min=0, help="Added to the variance of every feature.", show_default="0.1"),
+        typer.Option(
+            "--variance-floor",
+            min=0,
+            help="Noise taken to lie on every feature, a variance; learned in training.",
+            show_default="0.1",
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
@@ -156,6 +167,7 @@ def export(
             draws=draws,
             pasted=pasted,
             settings=settings or [],
+            qat=qat,
             device=device,
             category=category,
             feature_score=feature_score,

@@ -23,9 +23,9 @@ def show_profile(profile: "BundleProfile") -> None:
                 table(f"{name}, {graph.graph}", ("operator", "calls", "ms a frame", "share"), _operators(graph))
             )
     console.print()
-    columns = ("convolutions", "format", "count", "GOP a frame", "ms a frame", "GOP/s", "share of peak")
+    columns = ("convolutions of", "", "count", "GOP a frame", "ms", "GOP/s", "of peak")
     rows = [
-        [f"{name}, {graph.graph}", kind, *_figures(figures)]
+        [f"{name} {graph.graph}", kind, *_figures(figures)]
         for name, graphs in profile.variants.items()
         for graph in graphs
         for kind, figures in (("INT8", graph.int8), ("FP32", graph.fp32))

@@ -28,7 +28,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 def denoised(x0: Tensor, v: Tensor | float = 0.0) -> Denoised:
     blocks = to_blocks(x0)
     nothing = torch.zeros(len(x0), 1, 1, 1)
-    return Denoised(blocks, v if isinstance(v, Tensor) else torch.full_like(blocks, v), nothing, nothing)
+    return Denoised(blocks, v if isinstance(v, Tensor) else torch.full_like(blocks, v), (nothing,), (nothing,))
 
 
 class Exact(Denoiser):
@@ -60,8 +60,7 @@ class Known(Denoiser):
 
     def __init__(self, x0: Tensor) -> None:
         super().__init__()
-        self.x0, self.seen = x0, []
-        self.seen: list[tuple[int, Tensor | None]]
+        self.x0, self.seen = x0, list[tuple[int, Tensor | None]]()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Denoised:  # noqa: ARG002
         self.seen.append((int(t[0]), label))

@@ -33,17 +33,13 @@ def test_a_student_s_convolutions_by_hand() -> None:
         2: [(4 * w, 4 * w, 3)] * 3,
     }
     macs = sum(side**2 * a * b * k**2 for side, convolutions in by_grid.items() for a, b, k in convolutions)
-    assert network_cost(Student(GridLayout((4, 8, 16), (c4, c8, c16)), w), 64).gmacs * 1e9 == pytest.approx(
-        macs, rel=1e-9
-    )
+    student = Student(GridLayout((4, 8, 16), (c4, c8, c16)), w)
+    assert network_cost(student, 64).gmacs * 1e9 == pytest.approx(macs, rel=1e-9)
 
 
 def test_shapes_alone_give_the_count_of_a_real_run() -> None:
-    student, x, t = (
-        Student(GridLayout((4,), (7,)), 16).eval(),
-        torch.zeros(1, 3, 96, 96),
-        torch.zeros(1, dtype=torch.int64),
-    )
+    student = Student(GridLayout((4,), (7,)), 16).eval()
+    x, t = torch.zeros(1, 3, 96, 96), torch.zeros(1, dtype=torch.int64)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         student(x, t)
     assert network_cost(student, 96).gflops * 1e9 == counter.get_total_flops()

@@ -64,8 +64,8 @@ def test_every_width_of_the_table(width: int, levels: int, shared: bool) -> None
     assert [f.shape for f in out.f] == [(levels, 5, 8, 8), (levels, 3, 4, 4), (levels, 2, 2, 2)]
     assert len(student.trunks) == (1 if shared else levels)
     for trunk in student.trunks:
-        sides = [trunk.first, trunk.down1[1], trunk.down2[1], trunk.down3[1]]  # type: ignore[union-attr, index]
-        assert tuple(unit.conv.out_channels for unit in sides) == WIDTHS[width]  # type: ignore[union-attr]
+        weights, units = trunk.state_dict(), ("first", "down1.1", "down2.1", "down3.1")
+        assert tuple(len(weights[f"{unit}.conv.weight"]) for unit in units) == WIDTHS[width]
     assert all(channels % 8 == 0 for channels in WIDTHS[width])
     assert WIDTHS[width][0] == width
 

@@ -7,6 +7,7 @@ import pytest
 
 from diffad_calibration.dataset import open_dataset
 from diffad_export.config import STUDENT_SCORE, DistilConfig, ThresholdConfig
+from diffad_export.exportoptions import ExportOptions
 from diffad_export.runfolder import Run, open_run
 from diffad_export.search.candidates import Candidate, Shape
 from diffad_export.search.record import Accuracy, Record, accuracy_key, timing_key
@@ -63,15 +64,21 @@ def test_other_images_and_another_teacher_have_a_record_of_their_own(run: Run, s
 
 
 def test_keys_tell_apart_what_changes_a_figure() -> None:
-    distil, limits = DistilConfig(), ThresholdConfig()
+    distil, options = DistilConfig(), ExportOptions()
     keys = [
-        accuracy_key(ONE, distil, STUDENT_SCORE, limits),
-        accuracy_key(Candidate(ONE.shape, "fp32"), distil, STUDENT_SCORE, limits),
-        accuracy_key(ONE, distil.model_copy(update={"seed": 1}), STUDENT_SCORE, limits),
-        accuracy_key(ONE, distil, STUDENT_SCORE.model_copy(update={"smoothing": 0.0}), limits),
-        accuracy_key(ONE, distil, STUDENT_SCORE, ThresholdConfig(false_reject_rate=0.5)),
+        accuracy_key(ONE, distil, options),
+        accuracy_key(Candidate(ONE.shape, "fp32"), distil, options),
+        accuracy_key(ONE, distil.model_copy(update={"seed": 1}), options),
+        accuracy_key(ONE, distil, replace(options, score=STUDENT_SCORE.model_copy(update={"smoothing": 0.0}))),
+        accuracy_key(ONE, distil, replace(options, thresholds=ThresholdConfig(false_reject_rate=0.5))),
+        accuracy_key(ONE, distil, replace(options, finish="off")),
+        accuracy_key(ONE, distil, replace(options, max_aupro_drop=0.5)),  # decides whether INT8 is finished
     ]
     assert len(set(keys)) == len(keys)
+    # what has no part in a figure leaves its key alone
+    for candidate, plain in ((Candidate(ONE.shape, "fp32"), options), (ONE, replace(options, finish="off"))):
+        loose = replace(plain, max_aupro_drop=0.5, precisions=("fp32",), category="other", device="cpu")
+        assert accuracy_key(candidate, distil, plain) == accuracy_key(candidate, distil, loose)
     two_draws = STUDENT_SCORE.model_copy(update={"draws": 2})
     with_pixels = STUDENT_SCORE.model_copy(update={"alpha": None})
     times = [

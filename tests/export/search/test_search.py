@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from diffad_calibration.dataset import open_dataset
-from diffad_export import variants
+from diffad_calibration.quantise import quantise_for_cpu
+from diffad_export import int8graphs, judging, variants
 from diffad_export.config import DistilConfig, LossConfig, OptimiserConfig
 from diffad_export.exportoptions import ExportOptions
+from diffad_export.graphs import extractor_graph
 from diffad_export.recipe import ExportSummary
 from diffad_export.runfolder import open_run
 from diffad_export.search import SearchOptions, Watch, search_export
+from diffad_export.search.accuracy import train_and_judge
 from diffad_export.search.record import Record
 from diffad_export.training.loop import Trainer
+from diffad_export.variants import Graphs
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.errors import GateError, InputError
+
+pytestmark = pytest.mark.slow
 
 LOOSE = 1e4  # ms: everything fits
 WANTED = SearchOptions(LOOSE, steps=(1, 2), widths=(8, 16), rounds=3)
@@ -47,24 +54,25 @@ class Heard(Watch):
 @pytest.fixture(scope="module", autouse=True)
 def one_backbone() -> Iterator[None]:
     """Its graphs are made once in this file: exported and quantised, they take most of the time of a candidate."""
-    exported, quantised = dict[int, bytes](), dict[bytes, bytes]()
-    real_export, real_quantise = variants.extractor_graph, variants.quantise_for_cpu
+    exported, quantised = dict[int, bytes](), dict[tuple[bytes, bool], bytes]()
+    real_export, real_quantise = extractor_graph, quantise_for_cpu
 
     def export_once(extractor: Any, size: int) -> bytes:
         if size not in exported:
             exported[size] = real_export(extractor, size)
         return exported[size]
 
-    def quantise_once(graph: bytes, feeds: Any, *more: Any, **named: Any) -> bytes:
+    def quantise_once(graph: bytes, feeds: Any, *, correct_bias: bool) -> bytes:
+        key = graph, correct_bias
         if graph not in exported.values():
-            return real_quantise(graph, feeds, *more, **named)
-        if graph not in quantised:
-            quantised[graph] = real_quantise(graph, feeds, *more, **named)
-        return quantised[graph]
+            return real_quantise(graph, feeds, correct_bias=correct_bias)
+        if key not in quantised:
+            quantised[key] = real_quantise(graph, feeds, correct_bias=correct_bias)
+        return quantised[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(variants, "extractor_graph", export_once)
-        patch.setattr(variants, "quantise_for_cpu", quantise_once)
+        patch.setattr(int8graphs, "quantise_for_cpu", quantise_once)
         yield
 
 
@@ -73,7 +81,7 @@ def options(tiny_options: ExportOptions) -> ExportOptions:
     """Students of a few steps, of which nothing is asked."""
     optimiser = OptimiserConfig(steps=4, batch=4, learning_rate=1e-3, warmup_steps=1)
     distil = DistilConfig(chain_steps=(50,), width=16, draws=1, optimiser=optimiser)
-    return replace(tiny_options, distil=distil, max_aupro_drop=1.0)
+    return replace(tiny_options, distil=distil, max_aupro_drop=1.0, finish="off")
 
 
 @dataclass(frozen=True)
@@ -185,8 +193,37 @@ def test_ctrl_c_in_a_training(
     search_export(done.run, line_data, tmp_path / "m.diffad", options, wanted, heard)
     assert taken == [0, 1, 2, 3, 4, 5]
     # another length of training changes no speed
-    assert heard.count("graphs to be timed") == 0
+    assert heard.count("graphs of") == 0
     assert heard.count("student ") == len(packed) == 1
+
+
+def test_int8_is_judged_after_its_finish(
+    done: Done, line_data: Path, options: ExportOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def perfect(
+        _extractor: Any, _model: Any, before: Graphs, *_rest: Any, **_named: Any
+    ) -> tuple[Graphs, dict[str, Any]]:
+        assert before == judged["int8"]
+        return judged["fp32"], {}
+
+    judged: dict[str, Graphs] = {}
+    real = variants.build_graphs
+
+    def seen(*given: Any, **named: Any) -> dict[str, Graphs]:
+        judged.update(real(*given, **named))
+        return judged
+
+    monkeypatch.setattr(judging, "build_graphs", seen)
+    monkeypatch.setattr(judging, "finish_int8", perfect)
+    run = open_run(done.run)
+    split = run.split(open_dataset(line_data))
+    config = options.distil.model_copy(update={"width": 16, "chain_steps": (50,)})
+    always = replace(options, finish="on", max_aupro_drop=0.01)
+    made = train_and_judge(run, split, config, ["int8"], always, torch.device("cpu"))
+    assert made.graphs == {"int8": judged["fp32"]}
+    one = made.accuracies["int8"]
+    assert one.refused == ""
+    assert one.aupro == pytest.approx(one.torch_aupro, abs=1e-3)
 
 
 def test_nothing_is_accurate_enough(
@@ -212,7 +249,8 @@ def test_all_are_too_slow(
 ) -> None:
     before, heard = students(done.run), Heard()
     (record,) = done.run.glob("search-*.json")
-    timings = json.loads(record.read_text())["timings"].values()
+    found = json.loads(record.read_text())["timings"]
+    timings = [one for key, one in found.items() if key.count(" x width ") == 1]  # of untrained graphs
     floor, fastest = (min(one[key] for one in timings) for key in ("around", "p50"))
     budget = (floor + fastest) / 2
     other = replace(options, distil=options.distil.model_copy(update={"seed": 99}))  # of which nothing is trained

@@ -1,6 +1,7 @@
 """What a search says of its candidates, and of the nearest misses."""
 
 import json
+from dataclasses import replace
 
 from diffad_export.search.candidates import Candidate, Shape
 from diffad_export.search.pareto import Limits, Row
@@ -12,7 +13,8 @@ LIMITS = Limits(budget_ms=10, max_drop=0.005, teacher=0.9)
 
 def row(width: int, p50: float | None, aupro: float | None = None, refused: str = "") -> Row:
     own = Candidate(Shape(1, width), "int8")
-    return Row(own, 0.1 * width, 2.0 * width, p50, None if p50 is None else p50 + 1, aupro, aupro, refused)
+    p95 = None if p50 is None else p50 + 1
+    return Row(own, 0.1 * width, 2.0 * width, p50, p95, aupro=aupro, torch_aupro=aupro, refused=refused)
 
 
 def test_the_table_is_plain_and_the_fastest_comes_first() -> None:
@@ -39,6 +41,16 @@ def test_all_are_too_slow() -> None:
     assert error.exit_code == 3
     assert "fastest is 1 step x width 8, int8 with 10.26 ms and not trained" in error.what
     assert error.mend.startswith("Give --budget-ms 10.3 or more")
+
+
+def test_trained_graphs_that_are_slower_than_the_others_overrule_them() -> None:
+    slow = replace(row(16, 8.0, 0.899), confirmed=11.0)
+    (one,) = table_of([slow], LIMITS, draws=1, measured_on="", judged=True)["candidates"]
+    assert (one["verdict"], one["why"], one["trained_ms"]) == ("too slow", "its trained graphs take 11.00 ms", 11.0)
+    assert nothing_fits([slow], LIMITS).mend.startswith("Give --budget-ms 11.1 or more")
+    quick = replace(slow, confirmed=9.0)
+    (one,) = table_of([quick], LIMITS, draws=1, measured_on="", judged=True)["candidates"]
+    assert (one["verdict"], one["latency_ms"]["p50"], one["trained_ms"]) == ("chosen", 8.0, 9.0)
 
 
 def test_all_are_too_inaccurate() -> None:

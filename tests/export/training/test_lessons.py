@@ -14,7 +14,7 @@ ROWS = np.array([7, 2, 7, 0, 5, 3])
 def numbered(offset: int) -> TeacherTargets:
     """Row r holds r + offset, in every number of x0 and of both grids."""
 
-    def filled(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+    def filled(*shape: int) -> np.ndarray:
         return np.broadcast_to((np.arange(8) + offset).reshape(8, 1, 1, 1), (8, *shape)).astype(np.float16)
 
     return TeacherTargets(filled(48, 4, 4), (filled(3, 4, 4), filled(2, 2, 2)))

@@ -18,7 +18,8 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 def answer(*, grad: bool = False) -> Denoised:
     parts = [draw(3, 48, 2, 2, seed=1), draw(3, 48, 2, 2, seed=2).tanh(), draw(3, 4, 2, 2), draw(3, 4, 2, 2)]
-    return Denoised(*(part.requires_grad_(grad) for part in parts))
+    x0, v, f, f_log_var = (part.requires_grad_(grad) for part in parts)
+    return Denoised(x0, v, (f,), (f_log_var,))
 
 
 @pytest.mark.parametrize("schedule", [linear_schedule(), respace(linear_schedule(), 250)], ids=["1000", "250"])
@@ -83,6 +84,6 @@ def test_eps_error_is_the_error_of_the_noise() -> None:
     a = abar.float().view(-1, 1, 1, 1)
     x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
     x0_hat = (x_t - (1 - a).sqrt() * wrong) / a.sqrt()
-    out = Denoised(x0_hat, x0, x0, x0)
+    out = Denoised(x0_hat, x0, (), ())
     torch.testing.assert_close(pixel_error("eps", x0, out, abar), (noise - wrong).square().mean((1, 2, 3)))
     torch.testing.assert_close(pixel_error("x0", x0, out, abar), (x0 - x0_hat).square().mean((1, 2, 3)))

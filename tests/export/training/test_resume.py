@@ -40,10 +40,10 @@ def student_case(cache: FeatureCache) -> tuple[nn.Module, Objective]:
     config = DistilConfig(width=8, steps=2, chain_steps=(5, 50), losses=losses, optimiser=STEPS)
     rng = np.random.default_rng(1)
 
-    def random(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+    def random(*shape: int) -> np.ndarray:
         return rng.normal(size=shape).astype(np.float16)
 
-    def features() -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+    def features() -> tuple[np.ndarray, ...]:
         return random(12, 3, 8, 8), random(12, 2, 4, 4), random(12, 1, 2, 2)
 
     targets = tuple(TeacherTargets(random(12, 48, 8, 8), features()) for _ in levels)

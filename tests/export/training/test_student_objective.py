@@ -42,7 +42,7 @@ def changed(**updates: object) -> DistilConfig:
     return CONFIG.model_copy(update={**updates, "losses": CONFIG.losses.model_copy(update=losses)})
 
 
-def truth_of(cache: FeatureCache, rows: np.ndarray) -> tuple[Tensor, Grids]:  # type: ignore[type-arg]
+def truth_of(cache: FeatureCache, rows: np.ndarray) -> tuple[Tensor, Grids]:
     """Blocks and features of the clean images."""
     x, f = cache.batch(rows, CPU)
     return to_blocks(x), FromOneGrid(LAYOUT, 32, 4)(f)
@@ -102,7 +102,7 @@ def objective(cache: FeatureCache, config: DistilConfig = CONFIG, lessons: Lesso
     return StudentObjective(cache, LAYOUT, config, LEVELS[: config.steps], lessons or Lessons(), CPU)
 
 
-def drawn(step: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+def drawn(step: int = 0) -> np.ndarray:
     return draw_rows(BATCH, BATCH, step_generator(0, step))
 
 

@@ -96,7 +96,7 @@ def test_other_settings_make_others(small_cache: FeatureCache, tmp_path: Path, c
     first = open_targets(tmp_path, small_cache)
     settings = dict(change)
     teacher = make(settings.pop("teacher", 0))
-    second = open_targets(tmp_path, small_cache, teacher, **settings)
+    second = open_targets(tmp_path, small_cache, teacher, ONE_GRID, **settings)
     assert not np.array_equal(first.x0[:], second.x0[:])
     assert len(list(tmp_path.iterdir())) == 2
 
