@@ -22,7 +22,7 @@ OPSET = 18
 def extractor_graph(extractor: Extractor, size: int) -> bytes:
     """image uint8 (1, S, S, 3) -> x float32 (1, 3, S, S), f4, f8 ... float32 (1, C_i, g_i, g_i), as ONNX bytes."""
     outputs = ["x", *feature_names(extractor.layout)]
-    return _export(extractor, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), ["image"], outputs)
+    return onnx_bytes(extractor, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), ["image"], outputs)
 
 
 def reconstructor_graph(model: Reconstructor, size: int) -> bytes:
@@ -38,7 +38,9 @@ def reconstructor_graph(model: Reconstructor, size: int) -> bytes:
     outputs = ["anomaly_map", "pixel_score", "feature_score"]
     if model.alpha == 0:
         outputs.remove("pixel_score")
-    return _export(_Deployed(model), (torch.zeros(1, 3, size, size), *features), ["x", *feature_names(layout)], outputs)
+    return onnx_bytes(
+        _Deployed(model), (torch.zeros(1, 3, size, size), *features), ["x", *feature_names(layout)], outputs
+    )
 
 
 def feature_names(layout: GridLayout) -> list[str]:
@@ -58,7 +60,8 @@ class _Deployed(nn.Module):
         return (anomaly, feature) if self.model.alpha == 0 else (anomaly, pixel, feature)
 
 
-def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
+def onnx_bytes(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
+    """Export with static shapes and check; `example` gives one tensor for each of `inputs`."""
     buffer = io.BytesIO()
     # The exporter speaks of its own inner workings; what can go wrong for a user is raised, not logged.
     previous = logging.root.manager.disable

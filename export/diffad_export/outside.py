@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffad_export.backbone.extractor import normalise
-from diffad_export.graphs import _export
+from diffad_export.graphs import onnx_bytes
 from diffad_export.resampling import bilinear_matrix, gaussian_matrix
 
 CHANNELS = (64, 128, 256)
@@ -96,7 +96,7 @@ class _Block(nn.Module):
 
 def padim_graph(size: int, seed: int = 0) -> bytes:
     """image uint8 (1, S, S, 3) -> anomaly_map float32 (1, S, S), as ONNX bytes: 175 MB at 256 px."""
-    return _export(PaDiMResNet18(size, seed), (torch.zeros(1, size, size, 3, dtype=torch.uint8),), ["image"], [MAP])
+    return onnx_bytes(PaDiMResNet18(size, seed), (torch.zeros(1, size, size, 3, dtype=torch.uint8),), ["image"], [MAP])
 
 
 MAP = "anomaly_map"

@@ -106,7 +106,7 @@ def test_a_second_export_takes_up_the_student_and_counts_on(
 def test_two_levels_of_two_draws_each_are_packed(
     own_run: Path, line_data: Path, tiny_options: ExportOptions, tmp_path: Path
 ) -> None:
-    update = {"steps": 2, "chain_steps": None, "width": 8, "shared": True, "draws": 1}
+    update = {"steps": 2, "chain_steps": None, "width": 8, "shared": True, "draws": 1, "losses": {"teacher": 1}}
     distil = DistilConfig.model_validate(tiny_options.distil.model_dump() | update)
     score = tiny_options.score.model_copy(update={"draws": 2})
     options = replace(tiny_options, distil=distil, score=score, precisions=("fp32",))

@@ -27,17 +27,19 @@ from diffad_export.levelchoice import choose_levels
 from diffad_export.mapbank import make_map_bank
 from diffad_export.maps import torch_maps
 from diffad_export.networks.student import Student
+from diffad_export.pasted import PastedSet
 from diffad_export.reconstructor import levels_of
 from diffad_export.runfolder import Run, open_run
 from diffad_export.split import Split
-from diffad_export.student_model import StudentModel, make_student, student_extractor
+from diffad_export.student_model import LEVEL_IMAGES, StudentModel, make_student, student_extractor
 from diffad_export.train import train
 from diffad_export.training.halving import chain_levels
 from diffad_runtime.errors import InputError
 
 CPU = torch.device("cpu")
 SHORT = OptimiserConfig(steps=3, batch=4, warmup_steps=1)
-CONFIG = DistilConfig(width=8, steps=2, chain_steps=(5, 50), draws=1, optimiser=SHORT)
+TAUGHT = LossConfig(teacher=1)
+CONFIG = DistilConfig(width=8, steps=2, chain_steps=(5, 50), draws=1, losses=TAUGHT, optimiser=SHORT)
 SCORE = ScoreConfig(feature_score="likelihood", variance_floor=0, alpha=0)
 
 
@@ -91,10 +93,22 @@ def test_a_student_of_two_levels_is_trained_once(
 def test_levels_are_chosen_where_none_are_named_and_stored(
     run: Run, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    choices = list[tuple[PastedSet, tuple[int, ...]]]()
+
+    def watched(run: Run, split: Split, pasted: PastedSet, count: int) -> tuple[int, ...]:
+        choices.append((pasted, choose_levels(run, split, pasted, count)))
+        return choices[-1][1]
+
+    monkeypatch.setattr(module, "choose_levels", watched)
     open_choice = CONFIG.model_copy(update={"chain_steps": None})
     student = made(run, split, open_choice)
-    expected = choose_levels(run, split, student.pasted, 2)
+    ((shown, expected),) = choices
     assert student.config.chain_steps == expected
+    assert len(expected) == 2
+    # Of the good images held back alone, each with several defects where they are few.
+    held = {image.tobytes() for image in split.held}
+    assert {image.tobytes() for image in shown.images[shown.labels == 0]} == held
+    assert len({image.tobytes() for image in shown.images[shown.labels == 1]}) >= LEVEL_IMAGES > len(held)
     stored = json.loads((student.distilled.folder / "config.json").read_text())
     assert stored["chain_steps"] == list(expected)
     assert [level.timestep for level in student.model.levels] == [level.timestep for level in levels_of(expected)]
@@ -108,7 +122,7 @@ def test_levels_are_chosen_where_none_are_named_and_stored(
 def test_the_control_never_opens_the_teacher(run: Run, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "teacher", never)
     before = sorted(run.cache_folder.glob("targets-*"))
-    control = made(run, split, CONFIG.model_copy(update={"losses": LossConfig(teacher=0)}))
+    control = made(run, split, CONFIG.model_copy(update={"losses": LossConfig()}))
     log = (control.distilled.folder / "student-log.jsonl").read_text().splitlines()
     assert not any("teacher" in name for name in json.loads(log[0]))
     assert sorted(run.cache_folder.glob("targets-*")) == before
@@ -125,7 +139,7 @@ def test_maps_are_matched_without_targets_where_only_they_are_wanted(
 
     monkeypatch.setattr(distil_module, "teacher_targets", never)
     monkeypatch.setattr(distil_module, "make_map_bank", small)
-    student = made(run, split, CONFIG.model_copy(update={"losses": LossConfig(teacher=0, map=0.5)}))
+    student = made(run, split, CONFIG.model_copy(update={"losses": LossConfig(map=0.5)}))
     assert asked == [student.model.layout]
     log = json.loads((student.distilled.folder / "student-log.jsonl").read_text().splitlines()[0])
     assert 0 < log["map"] < 1
@@ -134,7 +148,7 @@ def test_maps_are_matched_without_targets_where_only_they_are_wanted(
 
 def test_every_setting_is_a_student_of_its_own(run: Run, split: Split) -> None:
     changes: list[dict[str, Any]] = [{}, {"pasted": 0.0}, {"shared": True}, {"losses": LossConfig(truth=0.5)}]
-    control = CONFIG.model_copy(update={"losses": LossConfig(teacher=0), "optimiser": SHORT})
+    control = CONFIG.model_copy(update={"losses": LossConfig(), "optimiser": SHORT})
     one_step = control.model_copy(update={"optimiser": SHORT.model_copy(update={"steps": 1})})
     material = Material(run, split, _cache(run, split), student_extractor(run).layout)
     folders = {distil(material, one_step.model_copy(update=change), CPU).folder for change in changes}
@@ -169,7 +183,7 @@ def test_a_chain_longer_than_the_levels_below_it_is_refused(run: Run, split: Spl
 
 
 def test_draws_come_in_antithetic_pairs(run: Run, split: Split) -> None:
-    control = CONFIG.model_copy(update={"losses": LossConfig(teacher=0)})
+    control = CONFIG.model_copy(update={"losses": LossConfig()})
     student = made(run, split, control, SCORE.model_copy(update={"draws": 2}))
     noise = student.model.noise
     assert noise.shape == (2, 2, 3, 64, 64)

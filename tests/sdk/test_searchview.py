@@ -16,6 +16,7 @@ SEARCH: dict[str, Any] = {
     "teacher_aupro_30": 0.91,
     "covers": "median of one frame",
     "measured_on": "[bold] CPU, 2 threads",
+    "disturbed": 0.031,
     "judged_on": "pasted defects",
     "candidates": [
         {
@@ -51,6 +52,7 @@ def test_it_says_what_the_figures_are_of(capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert "Candidates for 10 ms and a drop of 0.005" in printed
     assert "latency: median of one frame; [bold] CPU, 2 threads" in printed
+    assert "other processes took at worst 3% of the time of a timing" in printed
     assert "AUPRO@0.3: pasted defects; the teacher has 0.9100" in printed
 
 

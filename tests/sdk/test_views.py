@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from diffad_edge.cli import main
-from diffad_edge.cli.bench import _frame_size
+from diffad_edge.cli.arguments import frame_size_of
 from diffad_edge.cli.benchview import ratio
 from diffad_edge.cli.bundleview import flat, parity_rows
 from diffad_edge.cli.doctorview import show_findings
@@ -103,13 +103,13 @@ def test_status_line_before_the_first_frame() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("1920x1080", (1080, 1920)), ("64X32", (32, 64)), ("input", None)])
 def test_frame_size_is_width_first(text: str, expected: tuple[int, int] | None) -> None:
-    assert _frame_size(text) == expected
+    assert frame_size_of(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "x", "64", "0x10", "10x-1", "64x32x3", "20000x1"])
 def test_frame_sizes_that_are_none(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="WIDTHxHEIGHT"):
-        _frame_size(text)
+        frame_size_of(text)
 
 
 def test_ratio_says_which_way() -> None:

@@ -147,6 +147,8 @@ assert not BLOCKED & set(sys.modules)
         ("export", "r", "--data", "d", "--out", "m.diffad"),
         ("demo",),
         ("bench", "BUNDLE", "--teacher", "r"),
+        ("bench", "BUNDLE", "--profile"),
+        ("bench", "BUNDLE", "--reference", "padim-resnet18"),
         ("eval", "BUNDLE", "--data", "d", "--teacher", "r"),
     ],
 )

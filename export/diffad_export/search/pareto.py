@@ -37,6 +37,7 @@ class Row:
         estimate_ms: of its median.
         p50, p95: milliseconds of a frame, of students that nobody trained: these were timed side by side.
         confirmed: median of its trained graphs; beyond the budget, it overrules the other.
+        waited: share of the time of its timings that others had the core.
         aupro: AUPRO@0.3 on good images with pasted defects, by the engine; torch_aupro: by torch.
         refused: why the gates of parity do not let it pass; "" where they do.
     """
@@ -47,6 +48,7 @@ class Row:
     p50: float | None = None
     p95: float | None = None
     confirmed: float | None = None
+    waited: float = 0.0
     aupro: float | None = None
     torch_aupro: float | None = None
     refused: str = ""

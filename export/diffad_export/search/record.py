@@ -15,7 +15,7 @@ from diffad_export.config import DistilConfig, ScoreConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.runfolder import Run
 from diffad_export.search.candidates import Candidate
-from diffad_export.search.stopwatch import Timing
+from diffad_export.search.stopwatch import BUSY, Timing
 from diffad_export.split import Split
 from diffad_runtime.atomic import replacing
 
@@ -84,9 +84,12 @@ class Record:
 
     def _read(self) -> Found:
         try:
-            return Found.model_validate_json(self.path.read_bytes())
+            found = Found.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
             return Found()  # none yet, or of another version: measured anew
+        # So is what was timed while others had the cores.
+        quiet = {key: timing for key, timing in found.timings.items() if timing.waited <= BUSY}
+        return found.model_copy(update={"timings": quiet})
 
 
 def accuracy_key(candidate: Candidate, distil: DistilConfig, options: ExportOptions) -> str:

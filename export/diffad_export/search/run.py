@@ -26,7 +26,7 @@ from diffad_export.search.candidates import Candidate, SearchOptions, Shape, con
 from diffad_export.search.estimate import FAR, anchors, estimates
 from diffad_export.search.pareto import Limits, Row, choose, worth_training
 from diffad_export.search.record import Record, accuracy_key, timing_key
-from diffad_export.search.stopwatch import Timing, Track, race
+from diffad_export.search.stopwatch import BUSY, Timing, Track, race
 from diffad_export.search.table import below_the_floor, nothing_fits, table_of
 from diffad_export.split import Split
 from diffad_export.student_model import student_extractor
@@ -142,13 +142,13 @@ class _Work:
         for one in self.candidates:
             row, timing = Row(one, self.gmacs[one], estimate_ms=guessed.get(one)), timed[one]
             if timing is not None:
-                row = replace(row, p50=timing.p50, p95=timing.p95)
+                row = replace(row, p50=timing.p50, p95=timing.p95, waited=timing.waited)
             known, confirmed = found.accuracies.get(self._accuracy_key(one)), self._timing(one, trained=True)
             # Measured on another machine: that machine's timing says nothing here, and its graphs must be made again.
             if known is not None and (known.aupro is None or confirmed is not None):
                 row = replace(row, aupro=known.aupro, torch_aupro=known.torch_aupro, refused=known.refused)
             if confirmed is not None:
-                row = replace(row, confirmed=confirmed.p50)
+                row = replace(row, confirmed=confirmed.p50, waited=max(row.waited, confirmed.waited))
             rows.append(row)
         return rows
 
@@ -225,6 +225,12 @@ class _Work:
         if again:
             self.watch.say(f"timing {_count(len(again))} again, {AGAIN} times as long: near the budget")
             found |= race(again, self.track, AGAIN * rounds, self.watch.rounds)
+        waited = max(timing.waited for timing in found.values())
+        if waited > BUSY:
+            self.watch.say(
+                f"warning: other processes had the cores {waited:.0%} of the time, so that timings are too long; "
+                f"end them and give the same command: it times anew what they disturbed"
+            )
         return found
 
     def _timing(self, candidate: Candidate, *, trained: bool = False) -> Timing | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -25,12 +26,21 @@ from diffad_runtime.rules import DecisionRules
 WARM_UP_ROUNDS = 5
 DIFFERENT_FRAMES = 4  # enough that no cache holds the frame of the round before
 
+BUSY = 0.05
+
 Name = TypeVar("Name")
+_SCHEDULER = Path("/proc/thread-self/schedstat")
 OnRound = Callable[[int, int], None]
 
 
 class Timing(BaseModel):
-    """Milliseconds of one frame, frame in to mask out; `around`: median of everything but the reconstructor."""
+    """Milliseconds of one frame, frame in to mask out.
+
+    Attributes:
+        around: median of everything but the reconstructor.
+        waited: share of the time that this thread was ready to run while others had the core; above BUSY the figures
+            say little.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -38,6 +48,7 @@ class Timing(BaseModel):
     p95: float = Field(gt=0)
     around: float = Field(ge=0)
     rounds: int = Field(ge=1)
+    waited: float = Field(default=0.0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ def race(contestants: Mapping[Name, Graphs], track: Track, rounds: int, on_round
     frames = _noise(track.frame_size or (track.size, track.size))
     totals: dict[Name, list[float]] = {name: [] for name in contestants}
     around: dict[Name, list[float]] = {name: [] for name in contestants}
+    waited: dict[Name, float] = dict.fromkeys(contestants, 0.0)
     with ExitStack() as stack:
         inspectors = {
             name: stack.enter_context(Inspector(graphs.engine(str(name), track.size), rules))
@@ -86,10 +98,11 @@ def race(contestants: Mapping[Name, Graphs], track: Track, rounds: int, on_round
         for number in range(-WARM_UP_ROUNDS, rounds):
             frame = frames[number % len(frames)]
             for name, inspector in inspectors.items():
-                begin = time.perf_counter()
+                ready, begin = waiting_ms(), time.perf_counter()
                 stages = inspector.inspect(frame).latency_ms
                 total = 1e3 * (time.perf_counter() - begin)
                 if number >= 0:
+                    waited[name] += waiting_ms() - ready
                     totals[name].append(total)
                     around[name].append(total - stages["reconstruct"])
             if number >= 0:
@@ -100,9 +113,18 @@ def race(contestants: Mapping[Name, Graphs], track: Track, rounds: int, on_round
             p95=float(np.percentile(times, 95)),
             around=float(np.median(around[name])),
             rounds=rounds,
+            waited=waited[name] / sum(times),
         )
         for name, times in totals.items()
     }
+
+
+def waiting_ms() -> float:
+    """Milliseconds since its start that this thread was ready to run and had no core; 0 where Linux does not say."""
+    try:
+        return int(_SCHEDULER.read_text(encoding="ascii").split()[1]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _noise(frame_size: tuple[int, int]) -> list[Image]:

@@ -17,6 +17,8 @@ JUDGED_ON = "good images held back, with pasted defects; students learn with suc
 def table_of(rows: Sequence[Row], limits: Limits, *, draws: int, measured_on: str, judged: bool) -> dict[str, Any]:
     """Every candidate with its figures and verdict, the fastest first.
 
+    "disturbed" is the largest share of the time of a timing in which other processes had the core.
+
     Args:
         draws: of the noise, each a network evaluation.
         measured_on: machine, engine and frames.
@@ -30,6 +32,7 @@ def table_of(rows: Sequence[Row], limits: Limits, *, draws: int, measured_on: st
         "teacher_aupro_30": limits.teacher if judged else None,
         "covers": COVERS,
         "measured_on": measured_on,
+        "disturbed": round(max((row.waited for row in rows), default=0.0), 3),
         "judged_on": JUDGED_ON,
         "candidates": [
             {

@@ -37,3 +37,13 @@ DataOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random number.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def frame_size_of(text: str) -> tuple[int, int] | None:
+    """ "1920x1080", width first as cameras say it, becomes (1080, 1920); "input" becomes None."""
+    if text == "input":
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 16384 and 0 < int(height) <= 16384):
+        raise typer.BadParameter(f"expected WIDTHxHEIGHT, as in 1920x1080, or 'input', got {text!r}")
+    return int(height), int(width)

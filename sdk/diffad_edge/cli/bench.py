@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption
+from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption, frame_size_of
 from diffad_edge.cli.workstation import workstation
 
 if TYPE_CHECKING:
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 
     from diffad_calibration.profile import BundleProfile
     from diffad_runtime.bundle import Bundle
-
-
-def _frame_size(text: str) -> tuple[int, int] | None:
-    """ "1920x1080", width first as cameras say it, becomes (1080, 1920); "input" becomes None."""
-    if text == "input":
-        return None
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 16384 and 0 < int(height) <= 16384):
-        raise typer.BadParameter(f"expected WIDTHxHEIGHT, as in 1920x1080, or 'input', got {text!r}")
-    return int(height), int(width)
 
 
 def bench(
@@ -64,7 +54,7 @@ def bench(
     from diffad_runtime import bench as timing
     from diffad_runtime.bundle import open_bundle
 
-    size, names = _frame_size(frame_size), [name.strip() for name in variants.split(",")] if variants else None
+    size, names = frame_size_of(frame_size), [name.strip() for name in variants.split(",")] if variants else None
     bundle = open_bundle(model)
     # Before torch is loaded: its idle threads would spin on the cores that the next contestant is timed on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import DataOption, DeviceOption, JsonOption, SeedOption
-from diffad_edge.cli.bench import _frame_size
+from diffad_edge.cli.arguments import DataOption, DeviceOption, JsonOption, SeedOption, frame_size_of
 from diffad_edge.cli.workstation import workstation
 
 
@@ -149,7 +148,7 @@ def export(
     from diffad_edge.cli.searchview import Watch
     from diffad_edge.cli.workstationview import show_export
 
-    steps_given, widths, frames = _numbers(steps), _numbers(width), _frame_size(frame_size)
+    steps_given, widths, frames = _numbers(steps), _numbers(width), frame_size_of(frame_size)
     with Watch(json=json) as watch:
         summary = workstation("export_run", "export")(
             run=run,

@@ -16,7 +16,9 @@ from diffad_edge.cli.status import Rounds
 
 COLUMNS = ("steps", "width", "precision", "p50 ms", "p95 ms", "AUPRO@0.3", "drop", "verdict")
 
-_KEYS = {"budget_ms", "max_aupro_drop", "teacher_aupro_30", "covers", "measured_on", "judged_on", "candidates"}
+_KEYS = {
+    "budget_ms", "max_aupro_drop", "teacher_aupro_30", "covers", "measured_on", "disturbed", "judged_on", "candidates"
+}  # fmt: skip
 _CANDIDATE_KEYS = {"steps", "width", "precision", "estimate_ms", "latency_ms", "aupro_30", "drop", "verdict", "why"}
 
 
@@ -108,7 +110,8 @@ def search_in_words(search: Mapping[str, Any]) -> list[str]:
     """What latency and accuracy are of, and why gates refused whom."""
     reasons = [f"{_name(one)}: {one['why']}" for one in search["candidates"] if one["why"]]
     return [
-        f"latency: {search['covers']}; {search['measured_on']}; ~: estimated",
+        f"latency: {search['covers']}; {search['measured_on']}; ~: estimated; other processes took at worst "
+        f"{search['disturbed']:.0%} of the time of a timing",
         f"AUPRO@0.3: {search['judged_on']}; the teacher has {_figure(search['teacher_aupro_30'])}",
         *reasons,
     ]

@@ -44,6 +44,14 @@ def test_what_is_added_is_found_again(run: Run, split: Split) -> None:
     assert [path.name for path in run.folder.glob("search-*")] == [record.path.name]
 
 
+def test_what_was_timed_on_a_busy_machine_is_timed_anew(run: Run, split: Split) -> None:
+    record = Record(run, split)
+    record.add(timings={"quiet": TIMING, "busy": TIMING.model_copy(update={"waited": 0.4})}, teacher=0.9)
+    assert set(record.found.timings) == {"quiet", "busy"}
+    again = Record(run, split).found
+    assert (set(again.timings), again.teacher) == ({"quiet"}, 0.9)
+
+
 def test_a_broken_record_is_begun_anew(run: Run, split: Split) -> None:
     record = Record(run, split)
     record.add(teacher=0.9)

@@ -20,7 +20,7 @@ from diffad_export.exportoptions import ExportOptions
 from diffad_export.graphs import extractor_graph
 from diffad_export.recipe import ExportSummary
 from diffad_export.runfolder import open_run
-from diffad_export.search import SearchOptions, Watch, search_export
+from diffad_export.search import SearchOptions, Watch, search_export, stopwatch
 from diffad_export.search.accuracy import train_and_judge
 from diffad_export.search.record import Record
 from diffad_export.training.loop import Trainer
@@ -73,6 +73,7 @@ def one_backbone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(variants, "extractor_graph", export_once)
         patch.setattr(int8graphs, "quantise_for_cpu", quantise_once)
+        patch.setattr(stopwatch, "waiting_ms", lambda: 0.0)  # whatever else this machine does
         yield
 
 

@@ -133,6 +133,18 @@ def test_terms_by_hand(small_cache: FeatureCache) -> None:
     assert loss.item() == pytest.approx(sum(part.item() for part in parts.values()), rel=1e-5)
 
 
+def test_the_cleanest_step_of_all_has_no_bound(small_cache: FeatureCache) -> None:
+    config = changed(chain_steps=(0, 50))
+    network, other = Scaling(), Scaling()
+    made = StudentObjective(small_cache, LAYOUT, config, levels_of((0, 50)), Lessons(), CPU)
+    _, parts = made(network, step_generator(0, 0))
+    half = StudentObjective(small_cache, LAYOUT, config, levels_of((50, 50)), Lessons(), CPU)
+    _, whole = half(other, step_generator(0, 0))
+    assert 0 < parts["bound"] < 0.9 * whole["bound"]
+    alone = StudentObjective(small_cache, LAYOUT, config, levels_of((0,)), Lessons(), CPU)
+    assert alone(Scaling(), step_generator(0, 0))[1]["bound"] == 0
+
+
 def test_the_floor_of_the_variance_is_noise_on_the_truth(small_cache: FeatureCache) -> None:
     blocks, truth = truth_of(small_cache, drawn())
     oracle = Oracle(blocks, tuple(f + 0.5 for f in truth))
