@@ -38,7 +38,9 @@ TEACHER: dict[str, Any] = {
     "optimiser": {"steps": 3, "batch": 2, "warmup_steps": 0},
     "score": {"chain_steps": [5, 50], "feature_score": "likelihood"},
 }
-STUDENT: dict[str, Any] = {"distil": {"width": 8, "draws": 1, "optimiser": TEACHER["optimiser"]}}
+STUDENT: dict[str, Any] = {
+    "distil": {"width": 8, "draws": 1, "losses": {"teacher": 1.0}, "optimiser": TEACHER["optimiser"]}
+}
 GOOD = 9
 ROWS: list[dict[str, Any]] = [
     {"name": "shipped", "precision": "torch"},
