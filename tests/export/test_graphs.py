@@ -155,7 +155,7 @@ def exported(case: Case) -> bytes:
 CASES = [
     Case("residual", GridLayout((4,), (CHANNELS,))),
     Case("likelihood", PYRAMID, (5, 25, 50, 100), alpha=0.0),
-    Case("whitened", PYRAMID, (50,), draws=2),
+    Case("whitened", PYRAMID, (50,)),
     Case("combined", PYRAMID, (5, 50), shared=True),
 ]
 
