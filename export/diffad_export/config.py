@@ -169,6 +169,8 @@ class DistilConfig(_Strict):
             raise ValueError(f"{self.steps} steps need as many different chain_steps, or none to have them chosen")
         if self.halvings and self.losses.teacher == 0:
             raise ValueError("halvings need a weight of the teacher above 0")
+        if self.halvings and (self.losses.map or self.losses.consistency):
+            raise ValueError("halvings cannot be joined with losses.map or losses.consistency")
         return self
 
 

@@ -1,8 +1,8 @@
 """Real pictures: magnetic tiles with blowholes, breaks, cracks, fray and uneven grinding, 312 test images with masks.
 
 The set is not part of the repository; it is looked for in ../shared/data/magnetic_tile. Steps are fixed, not minutes,
-so that a slow machine gets the same model. Measured at 64 px on 2 x86 cores (seeds 0 and 1): AUPRO@0.3 of the student
-0.565 and 0.578 (chance is 0.15), INT8 against FP32 0.0005 and 0.0026 apart.
+so that a slow machine gets the same model. Measured at 64 px on an x86 core (seeds 0 and 1): AUPRO@0.3 of the student
+0.572 and 0.581 (chance is 0.15), INT8 against FP32 0.0015 and 0.0021 apart.
 """
 
 from pathlib import Path

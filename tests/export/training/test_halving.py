@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from diffad_export.config import DistilConfig
 from diffad_export.denoiser import from_blocks, to_blocks
 from diffad_export.grids import GridLayout, Grids
 from diffad_export.networks.student import Student
@@ -75,3 +77,16 @@ def test_a_round_starts_where_the_one_before_ended() -> None:
     inherit(last, after)
     for a, b in zip(last.trunks.parameters(), before.trunks.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        ({"teacher": 0.0}, "halvings need a weight of the teacher above 0"),
+        ({"teacher": 1.0, "map": 0.5}, "halvings cannot be joined with losses.map or losses.consistency"),
+        ({"teacher": 1.0, "consistency": 0.5}, "halvings cannot be joined"),
+    ],
+)
+def test_what_halving_cannot_be_joined_with(losses: dict[str, float], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DistilConfig.model_validate({"halvings": 2, "losses": losses})
