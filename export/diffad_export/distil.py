@@ -68,6 +68,8 @@ def distil(material: Material, config: DistilConfig, device: torch.device) -> Di
         config: with its levels chosen.
 
     Raises:
+        InputError: several CPU processes, consistency with one level, or more halvings than the levels below the last
+            one allow.
         ValueError: levels not chosen.
     """
     if config.chain_steps is None:

@@ -43,11 +43,14 @@ def finish_int8(
         model: with a folded student, fitted.
         before: the INT8 graphs of both.
         train: good training images, uint8 (N, S, S, 3).
-        calibration: what INT8 ranges are measured on.
+        calibration: what INT8 ranges are measured on, uint8 (N, S, S, 3).
         folder: of the student; a finish that was interrupted goes on from there, one that is done is not made again.
 
     Returns:
         The INT8 graphs, and steps, seconds, first and last loss.
+
+    Raises:
+        GateError: a convolution of the student stayed float.
     """
     named = hashlib.sha256(before.extractor + before.reconstructor + f"{seed} {config.model_dump_json()}".encode())
     own = folder / f"finish-{named.hexdigest()[:12]}"

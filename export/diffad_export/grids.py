@@ -25,9 +25,8 @@ class GridLayout:
     channels: tuple[int, ...]
 
     @staticmethod
-    def single(strides: Sequence[int], channels: Sequence[int], grid_stride: int) -> "GridLayout":
-        """All of the backbone's `strides` on one grid."""
-        del strides
+    def single(channels: Sequence[int], grid_stride: int) -> "GridLayout":
+        """All channels on one grid."""
         return GridLayout((grid_stride,), (sum(channels),))
 
     @staticmethod

@@ -54,7 +54,10 @@ def make_student(
 
     Args:
         config: where it names no levels, they are chosen on good images with pasted defects.
-        score: `chain_steps` are those of `config`.
+        score: its `chain_steps` are not read, the levels are those of `config`.
+
+    Raises:
+        InputError: more levels are wanted than the teacher was trained at; otherwise as `distil`.
     """
     one_grid = run.extractor()
     extractor = one_grid.as_pyramid()

@@ -34,7 +34,7 @@ def test_each_coarse_stride_has_its_own_grid(
     channels: tuple[int, ...], strides: tuple[int, ...], grid_stride: int, expected: GridLayout
 ) -> None:
     assert GridLayout.pyramid(strides, channels, grid_stride) == expected
-    one = GridLayout.single(strides, channels, grid_stride)
+    one = GridLayout.single(channels, grid_stride)
     assert one == GridLayout((grid_stride,), (sum(channels),))
     assert one.total == expected.total
 

@@ -70,8 +70,9 @@ class Extractor(nn.Module):
     @property
     def layout(self) -> GridLayout:
         """Of `grids`."""
-        make = GridLayout.pyramid if self.pyramid else GridLayout.single
-        return make(self.strides, self.channels, self.grid_stride)
+        if self.pyramid:
+            return GridLayout.pyramid(self.strides, self.channels, self.grid_stride)
+        return GridLayout.single(self.channels, self.grid_stride)
 
     def as_pyramid(self) -> "Extractor":
         """The same stages, coarser strides on their own grids."""
