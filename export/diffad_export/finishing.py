@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 
 from diffad_calibration.int8ranges import int8_ranges
-from diffad_calibration.parity import FrameOutcome, compare
 from diffad_export.backbone import Extractor
 from diffad_export.config import OptimiserConfig
 from diffad_export.graphs import extractor_graph, reconstructor_graph
@@ -19,6 +18,7 @@ from diffad_export.int8graphs import int8_graphs
 from diffad_export.reconstructor import Reconstructor
 from diffad_export.training.qat import FINISH, finish
 from diffad_export.variants import Graphs
+from diffad_runtime.parity import FrameOutcome, compare
 from diffad_runtime.result import Image
 
 Finish = Literal["auto", "on", "off"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from diffad_calibration.metrics import evaluate_maps
-from diffad_calibration.parity import FrameOutcome, check, compare
 from diffad_export.pasted import PastedSet
 from diffad_runtime.errors import GateError
+from diffad_runtime.parity import FrameOutcome, check, compare
 from diffad_runtime.result import FloatMap
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffad_calibration.parity import FrameOutcome
 from diffad_calibration.thresholds import set_thresholds
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.finishing import figures, finish_int8
@@ -21,6 +20,7 @@ from diffad_export.student_model import StudentModel
 from diffad_export.variants import Graphs, build_graphs, engine_maps, outcomes
 from diffad_runtime.errors import GateError
 from diffad_runtime.manifest import ImageScore, Thresholds
+from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
 

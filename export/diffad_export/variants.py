@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffad_calibration.parity import FrameOutcome
 from diffad_calibration.quantise import simplify
 from diffad_export.backbone import Extractor
 from diffad_export.graphs import extractor_graph, reconstructor_graph
@@ -17,6 +16,7 @@ from diffad_export.reconstructor import Reconstructor
 from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine
 from diffad_runtime.errors import InputError
 from diffad_runtime.manifest import ImageScore, Variant
+from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import FloatMap, Image
 from diffad_runtime.scoring import image_score
 

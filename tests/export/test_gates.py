@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffad_calibration.parity import FrameOutcome
 from diffad_export.gates import Golden, certify, pick_golden
 from diffad_export.pasted import PastedSet
 from diffad_runtime.errors import GateError
+from diffad_runtime.parity import FrameOutcome
 
 SIZE = 32
 

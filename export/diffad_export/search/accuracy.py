@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from diffad_calibration.metrics import evaluate_maps
-from diffad_calibration.parity import FrameOutcome
 from diffad_export.config import DistilConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify
@@ -24,6 +23,7 @@ from diffad_export.split import Split
 from diffad_export.student_model import StudentModel, make_student
 from diffad_export.variants import Graphs, known
 from diffad_runtime.errors import DiffadError, EngineError, InputError, MissingExtraError
+from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import FloatMap
 
 _OF_ALL = (InputError, EngineError, MissingExtraError)

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from diffad_calibration.parity import TOLERANCES, FrameOutcome, check, compare
 from diffad_runtime.errors import DataError, GateError
+from diffad_runtime.parity import TOLERANCES, FrameOutcome, check, compare
 
 # Values -1 and 1 in equal number: the spread is exactly 1, so differences read as they are.
 BASE = np.tile(np.array([[-1, 1], [1, -1]], np.float32), (4, 4))
