@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from diffad_calibration.ranges import ESTIMATORS
+from diffad_calibration.variants import ESTIMATOR
 from diffad_export.ablation import ablate
 from diffad_export.ablation.paths import changed
 from diffad_export.config import (
@@ -27,9 +29,10 @@ from diffad_export.exportoptions import ExportOptions
 from diffad_export.finishing import Finish
 from diffad_export.outside_timing import reference_timing
 from diffad_export.recipe import ExportSummary, export
-from diffad_export.search import SearchOptions, Watch, search_export
+from diffad_export.search import PRECISIONS, SearchOptions, Watch, search_export
 from diffad_export.teacher_contestant import run_lineup, teacher_contestant, teacher_timing
 from diffad_export.train import TrainPaths, TrainSummary, train
+from diffad_export.variants import of_families
 from diffad_runtime.errors import InputError
 
 __all__ = [
@@ -125,6 +128,11 @@ def export_run(
     pasted: float | None = None,
     settings: Sequence[str] = (),
     qat: str = "auto",
+    target: str = "cpu,tensorrt",
+    ranges: str = ESTIMATOR,
+    labelled: Path | None = None,
+    fallback: bool = True,
+    sensitivity: bool = False,
     budget_ms: float | None = None,
     frame_size: tuple[int, int] | None = None,
     watch: Watch | None = None,
@@ -135,12 +143,19 @@ def export_run(
         steps, width: one each without a budget; with one, those to choose from, None for all.
         settings: KEY=VALUE of DistilConfig.
         qat: when INT8 gets its finish: auto (where a gate refuses it), on, off.
+        precision, target: by comma; of FAMILIES or variants, and of cpu, tensorrt.
+        ranges: an estimator of INT8 ranges.
+        labelled: data with real defects that the AUPRO gate looks at.
+        fallback: keep the worst layers of a variant that a gate refuses out of INT8.
+        sensitivity: measure every layer in any case.
         budget_ms: search for the best student that keeps it.
         frame_size: (H, W) that the budget is for; None: the input size.
 
     Raises:
         InputError: an option that does not fit; otherwise as `export` and `search_export`.
     """
+    if ranges not in ESTIMATORS:
+        raise InputError(f"unknown --ranges {ranges!r}", mend=f"Choose from: {', '.join(ESTIMATORS)}")
     default = DistilConfig()
     distil = {"seed": seed, "shared": shared, "pasted": pasted, "variance_floor": variance_floor}
     score = {"feature_score": feature_score, "alpha": alpha, "draws": draws}
@@ -155,9 +170,13 @@ def export_run(
             score=ScoreConfig.model_validate(STUDENT_SCORE.model_dump() | _given(score)),
             thresholds=ThresholdConfig(false_reject_rate=false_reject_rate),
             category=category,
-            precisions=tuple(name.strip() for name in precision.split(",") if name.strip()),
+            precisions=tuple(of_families(_listed(precision), _listed(target))),
             max_aupro_drop=max_aupro_drop,
             device=device,
+            labelled=labelled,
+            estimator=ranges,
+            fallback=fallback,
+            sensitivity=sensitivity,
             finish=finish,
         )
     except ValidationError as error:
@@ -169,8 +188,14 @@ def export_run(
     if taken := {"steps", "width"}.intersection(path for path, _ in map(_setting, settings)):
         raise InputError(f"--set {min(taken)} is what a search chooses", mend=f"Use --{min(taken)}")
     chosen_from = _given({"steps": steps, "widths": width})
-    wanted = SearchOptions(budget_ms, precisions=options.precisions, frame_size=frame_size, **chosen_from)
+    timed = [name for name in PRECISIONS if name in options.precisions]
+    wanted = SearchOptions(budget_ms, precisions=timed, frame_size=frame_size, **chosen_from)
     return search_export(run, data, out, options, wanted, watch)
+
+
+def _listed(text: str) -> list[str]:
+    """ "fp32, int8" becomes ["fp32", "int8"]."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _finish(qat: str) -> Finish:

@@ -177,7 +177,7 @@ class DistilConfig(_Strict):
 class ThresholdConfig(_Strict):
     """What the thresholds may cost, as shares of good parts and of good pixels."""
 
-    false_reject_rate: float = Field(default=0.01, gt=0, lt=1)
+    false_reject_rate: float = Field(default=0.001, gt=0, lt=1)
     pixel_rate: float = Field(default=0.001, gt=0, lt=1)
 
 

@@ -1,7 +1,9 @@
 """What `export` is asked for."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from diffad_calibration.variants import ESTIMATOR
 from diffad_export.config import STUDENT_SCORE, DistilConfig, ScoreConfig, ThresholdConfig
 from diffad_export.finishing import Finish
 
@@ -12,6 +14,10 @@ class ExportOptions:
 
     Attributes:
         category: which one of a run that knows several; None where the data hold only one.
+        labelled: data with real defects that AUPRO is judged on; None: pasted defects.
+        estimator: of INT8 ranges.
+        fallback: keep the worst layers of an INT8 variant that a gate refuses out of it.
+        sensitivity: look at every layer of INT8 variants in any case, for the provenance.
         finish: fine-tuning of the INT8 variant with fake quantisation: where a gate refuses it, always, never.
     """
 
@@ -22,4 +28,8 @@ class ExportOptions:
     precisions: tuple[str, ...] = ("fp32", "int8")
     max_aupro_drop: float = 0.005
     device: str = "auto"
+    labelled: Path | None = None
+    estimator: str = ESTIMATOR
+    fallback: bool = True
+    sensitivity: bool = False
     finish: Finish = "auto"

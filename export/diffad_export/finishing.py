@@ -11,13 +11,12 @@ from typing import Any, Literal
 import torch
 
 from diffad_calibration.int8ranges import int8_ranges
+from diffad_calibration.variants import Graphs, Made
 from diffad_export.backbone import Extractor
 from diffad_export.config import OptimiserConfig
-from diffad_export.graphs import extractor_graph, reconstructor_graph
-from diffad_export.int8graphs import int8_graphs
 from diffad_export.reconstructor import Reconstructor
 from diffad_export.training.qat import FINISH, finish
-from diffad_export.variants import Graphs
+from diffad_export.variants import build_graphs
 from diffad_runtime.parity import FrameOutcome, compare
 from diffad_runtime.result import Image
 
@@ -36,7 +35,7 @@ def finish_int8(
     *,
     seed: int,
     config: OptimiserConfig = FINISH,
-) -> tuple[Graphs, dict[str, Any]]:
+) -> tuple[Made, dict[str, Any]]:
     """Tune from where the INT8 graphs stand, and quantise again; FP32 graphs are not touched.
 
     Args:
@@ -47,7 +46,7 @@ def finish_int8(
         folder: of the student; a finish that was interrupted goes on from there, one that is done is not made again.
 
     Returns:
-        The INT8 graphs, and steps, seconds, first and last loss.
+        The INT8 variant, and steps, seconds, first and last loss.
 
     Raises:
         GateError: a convolution of the student stayed float.
@@ -57,11 +56,12 @@ def finish_int8(
     own.mkdir(parents=True, exist_ok=True)
     ranges = int8_ranges(before.extractor), int8_ranges(before.reconstructor)
     done = finish(extractor, model, ranges, train, config, own, seed, device, resume=True)
-    size, outcome = train.shape[1], done.outcome
-    raw = extractor_graph(done.extractor, size), reconstructor_graph(done.model, size)
-    graphs = Graphs(*int8_graphs(*raw, calibration, correct_bias=False))
+    outcome = done.outcome
+    # Networks that were tuned while they rounded have their means right as they are.
+    built = build_graphs(done.extractor, done.model, ["int8"], calibration, correct_bias=False)
+    made = Made(built.graphs["int8"], built.records["int8"].model_copy(update={"tuned": True}))
     losses = [loss for _, loss in outcome.losses]
-    return graphs, {
+    return made, {
         "steps": outcome.step,
         "seconds": round(outcome.seconds, 1),
         "first_loss": losses[0],

@@ -1,14 +1,17 @@
-"""The gates between a trained student and a finished bundle: parity of every variant, and accuracy of INT8.
+"""The gates between a trained student and a finished bundle: graphs that backends accept, parity, and accuracy.
 
 Everything measured goes into parity.json, passed or not. Does not know files.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from diffad_calibration.lint import check_lint, compare_weights
 from diffad_calibration.metrics import evaluate_maps
+from diffad_calibration.variants import FORMS, GRAPHS, Graphs
 from diffad_export.pasted import PastedSet
 from diffad_runtime.errors import GateError
 from diffad_runtime.parity import FrameOutcome, check, compare
@@ -21,6 +24,15 @@ class Golden:
 
     rows: list[int]
     outcomes: list[FrameOutcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Labelled images, torch's outcomes on them, and those of each variant's engine."""
+
+    set: PastedSet
+    reference: list[FrameOutcome]
+    answers: dict[str, list[FrameOutcome]]
 
 
 def pick_golden(outcomes: list[FrameOutcome], labels: np.ndarray[Any, np.dtype[np.int64]], threshold: float) -> Golden:
@@ -46,12 +58,14 @@ def certify(
     golden: Golden,
     *,
     max_aupro_drop: float,
+    labelled: Shown | None = None,
 ) -> dict[str, Any]:
-    """Hold every variant against torch: maps, scores, decisions, and AUPRO on pasted defects.
+    """Hold every variant against torch: maps, scores, decisions, and AUPRO.
 
     Args:
         reference: torch's outcomes on `pasted.images`; `variants` the same by each engine.
         max_aupro_drop: allowed loss of AUPRO@0.3 against torch.
+        labelled: where AUPRO is judged; None: on the pasted set.
 
     Returns:
         The contents of parity.json.
@@ -59,15 +73,22 @@ def certify(
     Raises:
         GateError: the first figure beyond its bound, with variant, frame and figure.
     """
-    record: dict[str, Any] = {"reference": "torch fp32", "max_aupro_drop": max_aupro_drop, "variants": {}}
-    before = _aupro(reference, pasted)
-    record["aupro_30_on_pasted_defects"] = before
+    judged_on = "labelled data" if labelled is not None else "pasted defects"
+    shown = labelled or Shown(pasted, reference, variants)
+    before = aupro_of(shown.reference, shown.set)
+    record: dict[str, Any] = {
+        "reference": "torch fp32",
+        "max_aupro_drop": max_aupro_drop,
+        "aupro_judged_on": judged_on,
+        "aupro_30": before,
+        "variants": {},
+    }
     for name, found in variants.items():
         parity = compare(reference, found)
-        after = _aupro(found, pasted)
+        after = aupro_of(shown.answers[name], shown.set)
         flips = [i for i in golden.rows if reference[i].ng != found[i].ng]
-        record["variants"][name] = parity.to_dict() | {"aupro_30_on_pasted_defects": after, "golden_flips": len(flips)}
-        check(parity, name)
+        record["variants"][name] = parity.to_dict() | {"aupro_30": after, "golden_flips": len(flips)}
+        check(parity, FORMS[name].precision, called=name)
         if flips:
             raise GateError(
                 f"{name}: the decision flips on {len(flips)} of {len(golden.rows)} golden frames, none is allowed",
@@ -75,14 +96,38 @@ def certify(
             )
         if not before - after <= max_aupro_drop:
             raise GateError(
-                f"{name}: AUPRO@0.3 on pasted defects is {after:.4f}, torch has {before:.4f}, "
+                f"{name}: AUPRO@0.3 on {judged_on} is {after:.4f}, torch has {before:.4f}, "
                 f"a drop of at most {max_aupro_drop:g} is allowed",
                 mend="Export without this precision, or raise --max-aupro-drop",
             )
     return record
 
 
-def _aupro(found: list[FrameOutcome], pasted: PastedSet) -> float:
+def check_graphs(graphs: dict[str, Graphs], tuned: Container[str] = ()) -> None:
+    """Lint every graph for its target, and hold the weights of each variant against those of FP32.
+
+    Args:
+        graphs: by variant, FP32 among them.
+        tuned: variants whose weights were trained further.
+
+    Raises:
+        GateError: a finding, with rule, node and variant.
+    """
+    exact = graphs["fp32"]
+    for name, pair in graphs.items():
+        for graph in GRAPHS:
+            check_lint(pair[graph], FORMS[name].target, f"{name} {graph}")
+            findings = [] if name in tuned else compare_weights(exact[graph], pair[graph])
+            if findings:
+                first = findings[0]
+                raise GateError(
+                    f"{name} {graph}: {first.rule}: {first.where}: {first.what} ({len(findings)} in all)",
+                    mend=first.mend,
+                )
+
+
+def aupro_of(found: list[FrameOutcome], pasted: PastedSet) -> float:
+    """AUPRO@0.3 of outcomes on labelled images."""
     maps: list[FloatMap] = [outcome.map for outcome in found]
     metrics = evaluate_maps(maps, pasted.masks, [outcome.score for outcome in found], pasted.labels)
     return float(metrics.aupro_30 or 0.0)

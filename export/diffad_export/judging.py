@@ -1,25 +1,27 @@
-"""A student in every precision before its gates, and the second chance of INT8: a finish with fake quantisation.
+"""A student in every variant, thresholds set, and what each variant says to the images that gates look at.
 
-Knows students, graphs and gates. Does not know bundles.
+Knows students and graphs. Does not know what a gate allows (gates.py), nor what follows a refusal (secondchance.py).
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import torch
 
+from diffad_calibration.dataset import open_datasets
+from diffad_calibration.loading import load_images, load_masks
+from diffad_calibration.normalscores import normal_scores
 from diffad_calibration.thresholds import set_thresholds
+from diffad_calibration.variants import Graphs
 from diffad_export.exportoptions import ExportOptions
-from diffad_export.finishing import figures, finish_int8
-from diffad_export.gates import Golden, certify, pick_golden
+from diffad_export.gates import Golden, Shown, pick_golden
 from diffad_export.maps import torch_maps
-from diffad_export.pasted import paste_set
+from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.split import Split
 from diffad_export.student_model import StudentModel
-from diffad_export.variants import Graphs, build_graphs, engine_maps, outcomes
-from diffad_runtime.errors import GateError
-from diffad_runtime.manifest import ImageScore, Thresholds
+from diffad_export.variants import Built, build_graphs, engine_maps, outcomes
+from diffad_runtime.errors import DataError
+from diffad_runtime.manifest import ImageScore, NormalScores, Thresholds
 from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
@@ -32,17 +34,33 @@ class Judged:
     """A student in every precision, and what each says to the images that gates look at.
 
     Attributes:
+        normal: scores of the good images held back.
         warning: on the thresholds; None where there is none.
-        reference: torch's outcomes on the pasted set; `answers`: those of each precision's engine.
+        reference: torch's outcomes on the pasted set; `answers`: those of each variant's engine.
+        labelled: the same on labelled data, where they were given: AUPRO is then judged there.
     """
 
     how: ImageScore
     thresholds: Thresholds
+    normal: NormalScores
     warning: str | None
-    graphs: dict[str, Graphs]
+    built: Built
     reference: list[FrameOutcome]
     golden: Golden
     answers: dict[str, list[FrameOutcome]]
+    labelled: Shown | None = None
+
+    def with_variant(self, built: Built, name: str, pasted: PastedSet) -> "Judged":
+        """With a variant made anew, and asked."""
+        graphs = built.graphs[name]
+        found = self.labelled
+        if found is not None:
+            found = replace(found, answers=found.answers | {name: self._answers(graphs, name, found.set)})
+        answers = self.answers | {name: self._answers(graphs, name, pasted)}
+        return replace(self, built=built, answers=answers, labelled=found)
+
+    def _answers(self, graphs: Graphs, name: str, shown: PastedSet) -> list[FrameOutcome]:
+        return outcomes(engine_maps(graphs, name, shown.images), self.how, self.thresholds.image)
 
 
 def judge(student: StudentModel, split: Split, names: list[str], options: ExportOptions, *, seed: int) -> Judged:
@@ -55,17 +73,45 @@ def judge(student: StudentModel, split: Split, names: list[str], options: Export
     model, extractor, pasted = student.model, student.extractor, student.pasted
     how = ImageScore(pixels=min(options.score.top_pixels, split.held.shape[1] ** 2))
     held_maps = torch_maps(extractor, model, split.held)
+    scores = [image_score(one, how) for one in held_maps]
     thresholds, warning = set_thresholds(
-        [image_score(one, how) for one in held_maps],
+        scores,
         held_maps,
         false_reject_rate=options.thresholds.false_reject_rate,
         pixel_rate=options.thresholds.pixel_rate,
     )
-    graphs = build_graphs(extractor, model, names, calibration_images(split.train, seed))
+    built = build_graphs(extractor, model, names, calibration_images(split.train, seed), estimator=options.estimator)
     reference = outcomes(torch_maps(extractor, model, pasted.images), how, thresholds.image)
     golden = pick_golden(reference, pasted.labels, thresholds.image)
-    answers = {name: outcomes(engine_maps(graphs[name], name, pasted.images), how, thresholds.image) for name in names}
-    return Judged(how, thresholds, warning, graphs, reference, golden, answers)
+    labelled = None
+    if options.labelled is not None:
+        shown = labelled_set(options.labelled, split.held.shape[1])
+        torchs = outcomes(torch_maps(extractor, model, shown.images), how, thresholds.image)
+        labelled = Shown(shown, torchs, {})
+    judged = Judged(how, thresholds, normal_scores(scores), warning, built, reference, golden, {}, labelled)
+    for name in names:
+        judged = judged.with_variant(built, name, pasted)
+    return judged
+
+
+def labelled_set(folder: Path, size: int) -> PastedSet:
+    """Test images with masks, of one category in the MVTec-AD layout, at the network's size.
+
+    Raises:
+        DataError: not one category, no defects, no good images, or files that cannot be read.
+    """
+    datasets = open_datasets(folder)
+    if len(datasets) != 1:
+        raise DataError(f"{folder} holds {len(datasets)} categories, expected one", mend="Name the folder of one")
+    test = datasets[0].test
+    labels = np.array([sample.label for sample in test], np.int64)
+    if len(set(labels.tolist())) != 2:
+        raise DataError(
+            f"{folder} has {int((labels == 0).sum())} good and {int((labels == 1).sum())} defective test images, "
+            "expected some of both",
+            mend="Label images of both kinds, or leave the option out",
+        )
+    return PastedSet(load_images([sample.image for sample in test], size).array, load_masks(test, size), labels)
 
 
 def calibration_images(train: Image, seed: int) -> Image:
@@ -77,57 +123,3 @@ def calibration_images(train: Image, seed: int) -> Image:
     count = len(chosen)
     spoiled = paste_set(chosen, seed=seed + 1).images[count:]
     return np.concatenate([chosen[: count - count // 2], spoiled[count - count // 2 :]])
-
-
-def certified(
-    judged: Judged,
-    student: StudentModel,
-    split: Split,
-    names: list[str],
-    options: ExportOptions,
-    device: torch.device,
-    *,
-    seed: int,
-) -> tuple[Judged, dict[str, Any], dict[str, Any] | None]:
-    """Hold every precision against torch; finish INT8 where that is asked for, or where a gate refuses it.
-
-    Returns:
-        What was judged, with the INT8 graphs that are to be shipped; the contents of parity.json; what the finish
-        did, None where there was none.
-
-    Raises:
-        GateError: a variant is not close enough to torch, INT8 even after its finish.
-    """
-
-    def held(own: Judged, only: list[str]) -> dict[str, Any]:
-        answers = {name: own.answers[name] for name in only}
-        drop = options.max_aupro_drop
-        return certify(own.reference, answers, student.pasted, own.golden, max_aupro_drop=drop)
-
-    refused: str | None = None
-    if options.finish != "on" or "int8" not in names:
-        try:
-            return judged, held(judged, names), None
-        except GateError as error:
-            if options.finish == "off" or "int8" not in names:
-                raise
-            refused = str(error)
-    held(judged, [name for name in names if name != "int8"])  # raises where the fault is not INT8's
-    made, facts = finish_int8(
-        student.extractor,
-        student.model,
-        judged.graphs["int8"],
-        split.train,
-        calibration_images(split.train, seed),
-        student.distilled.folder,
-        device,
-        seed=seed,
-    )
-    found = outcomes(engine_maps(made, "int8", student.pasted.images), judged.how, judged.thresholds.image)
-    facts |= {
-        "refused": refused,
-        "before": figures(judged.reference, judged.answers["int8"]),
-        "after": figures(judged.reference, found),
-    }
-    after = replace(judged, graphs=judged.graphs | {"int8": made}, answers=judged.answers | {"int8": found})
-    return after, held(after, names), facts

@@ -9,26 +9,24 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from diffad_calibration.dataset import open_datasets
+from diffad_calibration.variantrecord import MEMBER as CALIBRATION
+from diffad_calibration.variants import FORMS
 from diffad_export.config import ScoreConfig
 from diffad_export.device import pick_device
 from diffad_export.distributed import is_alone
 from diffad_export.exportoptions import ExportOptions
-from diffad_export.gates import Golden
-from diffad_export.judging import certified, judge
+from diffad_export.judging import Judged, judge
 from diffad_export.pasted import PastedSet
 from diffad_export.provenance import package_versions, processor
 from diffad_export.runfolder import Run, open_run
+from diffad_export.secondchance import certified
 from diffad_export.split import Split
 from diffad_export.student_model import StudentModel, make_student
-from diffad_export.variants import FORMS, Graphs, known
-from diffad_runtime.bundle import describe_members, open_bundle, write_bundle
+from diffad_export.variants import known
+from diffad_runtime.bundle import describe_members, golden_members, open_bundle, write_bundle
 from diffad_runtime.errors import BundleError, DataError, InputError
 from diffad_runtime.manifest import Backbone, Manifest, Reconstruction, Thresholds
-from diffad_runtime.result import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,10 @@ def export(
     student = make_student(run, split, options.distil, score, device)
     model, extractor, pasted = student.model, student.extractor, student.pasted
     judged = judge(student, split, names, options, seed=config.seed)
-    judged, parity, finished = certified(judged, student, split, names, options, device, seed=config.seed)
-    graphs, thresholds = judged.graphs, judged.thresholds
+    judged, parity, chances = certified(judged, student, split, names, options, device, seed=config.seed)
+    graphs, thresholds = judged.built.graphs, judged.thresholds
 
-    members = _members(graphs, parity, pasted, judged.golden)
+    members = _members(judged, parity, pasted)
     manifest = Manifest(
         model_id=f"{split.name}-{config.size}",
         version=_next_version(out, f"{split.name}-{config.size}"),
@@ -96,11 +94,12 @@ def export(
         ),
         image_score=judged.how,
         thresholds=thresholds,
+        normal_scores=judged.normal,
         variants={name: FORMS[name] for name in names},
-        default_variant=names[-1],
+        default_variant="int8" if "int8" in names else names[-1] if FORMS[names[-1]].target != "tensorrt" else "fp32",
         members=describe_members(members),
         provenance=_provenance(run, options, score, student)
-        | ({"finish": finished} if finished else {})
+        | chances.to_json()
         | ({"search": search} if search else {}),
         licences=[extractor.facts.licence],
     )
@@ -120,26 +119,18 @@ def export(
     )
 
 
-def _members(graphs: dict[str, Graphs], parity: dict[str, Any], pasted: PastedSet, golden: Golden) -> dict[str, bytes]:
-    members = {"parity.json": json.dumps(parity, indent=2).encode() + b"\n"}
-    for name, pair in graphs.items():
+def _members(judged: Judged, parity: dict[str, Any], pasted: PastedSet) -> dict[str, bytes]:
+    members = {
+        "parity.json": json.dumps(parity, indent=2).encode() + b"\n",
+        CALIBRATION: judged.built.record().to_bytes(),
+    }
+    for name, pair in judged.built.graphs.items():
         members[FORMS[name].extractor] = pair.extractor
         members[FORMS[name].reconstructor] = pair.reconstructor
-    for number, (row, outcome) in enumerate(zip(golden.rows, golden.outcomes, strict=True)):
-        record = {
-            "label": "pasted defect" if pasted.labels[row] else "good",
-            "score": outcome.score,
-            "verdict": "NG" if outcome.ng else "OK",
-            "map_mean": float(outcome.map.mean(dtype=np.float64)),
-            "map_max": float(outcome.map.max()),
-        }
-        members[f"golden/{number:02d}.png"] = _png(pasted.images[row])
-        members[f"golden/{number:02d}.json"] = json.dumps(record, indent=2).encode() + b"\n"
+    for number, (row, outcome) in enumerate(zip(judged.golden.rows, judged.golden.outcomes, strict=True)):
+        label = "pasted defect" if pasted.labels[row] else "good"
+        members |= golden_members(number, pasted.images[row], outcome, label)
     return members
-
-
-def _png(image: Image) -> bytes:
-    return bytes(cv2.imencode(".png", image)[1])
 
 
 def _next_version(out: Path, model_id: str) -> int:

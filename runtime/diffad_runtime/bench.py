@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from diffad_runtime.bundle import Bundle
-from diffad_runtime.engines.select import open_engine
+from diffad_runtime.engines.select import open_engine, runnable
 from diffad_runtime.errors import InputError
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.latency import StageRecorders
@@ -107,7 +107,8 @@ def bench(
     Args:
         bundle: verified.
         backend: as `open_engine`.
-        variants: None: all that this backend runs. The first stands for the bundle unless its default is among them.
+        variants: None: all that this backend runs. Those named may be made for TensorRT and run on onnxruntime: their
+            times then say little of TensorRT's. The first stands for the bundle unless its default is among them.
         frames: rounds, after a warm-up.
         frame_size: (H, W); None: the input size, so that nothing is resized.
         threads: as `open_engine`.
@@ -125,7 +126,7 @@ def bench(
         raise InputError(
             f"cannot time {frames} frames of {height} x {width}", mend="Give at least one frame, one pixel"
         )
-    names = list(variants) if variants is not None else _runnable(bundle)
+    names = list(variants) if variants is not None else runnable(bundle, backend)
     extra = extra or {}
     if len({*names, *extra}) != len(names) + len(extra) or not names:
         raise InputError(f"expected different variants, at least one, got {[*names, *extra]}", mend="Name each once")
@@ -133,7 +134,7 @@ def bench(
     recorders: dict[str, StageRecorders] = {name: StageRecorders() for name in (*names, *extra)}
     try:
         for name in names:
-            engine = open_engine(bundle, backend, name, threads)
+            engine = open_engine(bundle, backend, name, threads, foreign=True)
             inspectors[name] = Inspector(engine, DecisionRules.of(bundle.manifest), bundle_digest=bundle.digest)
         contestants = {name: _timed(inspector) for name, inspector in inspectors.items()} | extra
         pictures = _noise(height, width)
@@ -174,10 +175,6 @@ def peak_rss_mb() -> float:
     """Most memory (MiB) that this process held at any time."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
-
-
-def _runnable(bundle: Bundle) -> list[str]:
-    return [name for name, variant in bundle.manifest.variants.items() if variant.target != "tensorrt"]
 
 
 def _timed(inspector: Inspector) -> Contestant:

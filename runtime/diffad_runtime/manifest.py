@@ -14,6 +14,9 @@ SCHEMA_VERSION: Final = 1
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MemberName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=120)]
 
+Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]
+Target = Literal["any", "cpu", "tensorrt"]
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -52,22 +55,73 @@ class Reconstruction(_Strict):
     smoothing_sigma: float = Field(ge=0, description="Gaussian smoothing in input pixels, inside the graph")
 
 
+class LabelledFigures(_Strict):
+    """What an image threshold chosen on labelled parts does to these very parts."""
+
+    good: int = Field(ge=1, description="good images")
+    defective: int = Field(ge=1, description="defective images")
+    false_rejects: int = Field(ge=0, description="good images above the threshold")
+    found: int = Field(ge=0, description="defective images above the threshold")
+
+    @model_validator(mode="after")
+    def _parts_of_the_whole(self) -> Self:
+        if self.false_rejects > self.good or self.found > self.defective:
+            raise ValueError("more images above the threshold than there are")
+        return self
+
+
 class Thresholds(_Strict):
-    """Set on good images alone. A value above its threshold is anomalous."""
+    """A value above its threshold is anomalous. What is promised exactly: calibration/conformal.py."""
 
     pixel: float
     image: float
     good_images: int = Field(ge=1, description="good images that the thresholds were set on")
-    false_reject_rate: float = Field(gt=0, lt=1, description="asked for, share of good parts")
-    guaranteed_rate: float = Field(gt=0, le=1, description="what so many images can promise: split-conformal bound")
-    pixel_rate: float = Field(gt=0, lt=1, description="share of good pixels above the pixel threshold")
+    false_reject_rate: float = Field(gt=0, le=1, description="asked for, share of good parts; 1: none was")
+    guaranteed_rate: float = Field(gt=0, le=1, description="bound on the chance that the next good part is rejected")
+    pixel_rate: float = Field(gt=0, lt=1, description="asked for, share of good pixels above the pixel threshold")
+    confident_rate: float | None = Field(
+        default=None, gt=0, le=1, description="with 95 % confidence these images gave no higher false reject rate"
+    )
+    pixel_guaranteed_rate: float | None = Field(
+        default=None, gt=0, le=1, description="bound on the expected share of a new good part's pixels above `pixel`"
+    )
+    kind: Literal["conformal", "labelled"] = "conformal"
+    shared: bool = Field(default=True, description="statistics of the score were fitted on the same images")
+    labelled: LabelledFigures | None = Field(default=None, description="of the kind labelled")
+
+    @model_validator(mode="after")
+    def _kind_has_its_figures(self) -> Self:
+        if (self.kind == "labelled") != (self.labelled is not None):
+            raise ValueError("thresholds of the kind labelled, and only these, carry the figures `labelled`")
+        return self
+
+
+class NormalScores(_Strict):
+    """Image scores of good parts, thinned to a few of their order statistics: what drift is measured against.
+
+    `values[i]` is the `ranks[i]`-th smallest of `count` scores; the smallest and the largest are always among them.
+    """
+
+    count: int = Field(ge=2)
+    ranks: list[int] = Field(min_length=2, max_length=101)
+    values: list[float] = Field(min_length=2, max_length=101)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if len(self.ranks) != len(self.values):
+            raise ValueError(f"{len(self.ranks)} ranks but {len(self.values)} values")
+        if self.ranks[0] != 1 or self.ranks[-1] != self.count or self.ranks != sorted(set(self.ranks)):
+            raise ValueError(f"ranks must grow from 1 to {self.count}")
+        if self.values != sorted(self.values):
+            raise ValueError("values must not fall")
+        return self
 
 
 class Variant(_Strict):
     """One precision of the two graphs."""
 
-    precision: Literal["fp32", "fp16", "int8"]
-    target: Literal["any", "cpu", "tensorrt"]
+    precision: Precision
+    target: Target
     extractor: MemberName
     reconstructor: MemberName
 
@@ -88,6 +142,7 @@ class Manifest(_Strict):
     image_score: ImageScore
     min_defect_pixels: int = Field(ge=1, default=1, description="smaller blobs are erased, in pixels of the S x S map")
     thresholds: Thresholds
+    normal_scores: NormalScores | None = Field(default=None, description="of the images that set the thresholds")
     variants: dict[str, Variant] = Field(min_length=1)
     default_variant: str
     members: dict[MemberName, Member]

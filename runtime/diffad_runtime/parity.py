@@ -74,6 +74,7 @@ TOLERANCES = {
     "fp32": Tolerance(map_max=1e-2, map_mean=1e-3, score=1e-2, flip_share=0.0),
     "fp16": Tolerance(map_max=0.2, map_mean=0.02, score=0.1, flip_share=0.0),
     "int8": Tolerance(map_max=4.0, map_mean=0.5, score=1.5, flip_share=0.1),
+    "int8-fp16": Tolerance(map_max=4.0, map_mean=0.5, score=1.5, flip_share=0.1),
 }
 
 
@@ -100,15 +101,20 @@ def compare(reference: Sequence[FrameOutcome], other: Sequence[FrameOutcome]) ->
     spread = float(values.std()) or 1.0
     frames = []
     for a, b in zip(reference, other, strict=True):
-        difference = _in_units(a.map.astype(np.float64), b.map.astype(np.float64), spread)
+        difference = in_units(a.map.astype(np.float64), b.map.astype(np.float64), spread)
         frames.append(
             FrameParity(
                 map_max=float(difference.max()),
                 map_mean=float(difference.mean()),
-                score=float(_in_units(np.float64(a.score), np.float64(b.score), spread)),
+                score=float(in_units(np.float64(a.score), np.float64(b.score), spread)),
                 flipped=a.ng != b.ng,
             )
         )
+    return summary(spread, frames)
+
+
+def summary(spread: float, frames: list[FrameParity]) -> Parity:
+    """Figures over all frames from those of each; NaN wins."""
     return Parity(
         spread=spread,
         map_max=_worst(frame.map_max for frame in frames),
@@ -119,13 +125,17 @@ def compare(reference: Sequence[FrameOutcome], other: Sequence[FrameOutcome]) ->
     )
 
 
-def check(parity: Parity, precision: str) -> None:
+def check(parity: Parity, precision: str, *, called: str | None = None) -> None:
     """Hold a parity record against the tolerance of a precision, a key of TOLERANCES. NaN never passes.
+
+    Args:
+        called: what messages name; None: the precision.
 
     Raises:
         GateError: a figure is beyond its tolerance; names the worst frame and the figure.
         DataError: unknown precision.
     """
+    who = called or precision
     if precision not in TOLERANCES:
         raise DataError(f"no tolerance for precision {precision!r}", mend=f"Use one of {', '.join(TOLERANCES)}")
     tolerance = TOLERANCES[precision]
@@ -136,7 +146,7 @@ def check(parity: Parity, precision: str) -> None:
         if beyond:
             worst = max(beyond, key=lambda index: math.inf if math.isnan(found[index]) else found[index])
             raise GateError(
-                f"{precision} parity: {figure} of frame {worst} differs by {found[worst]:.4g} units, at most "
+                f"{who} parity: {figure} of frame {worst} differs by {found[worst]:.4g} units, at most "
                 f"{limit:g} allowed; {len(beyond)} of {len(found)} frames are beyond",
                 mend="Calibrate on more frames, or keep more of the graph in float",
             )
@@ -144,15 +154,16 @@ def check(parity: Parity, precision: str) -> None:
     if parity.flips > allowed:
         flipped = [str(index) for index, frame in enumerate(parity.frames) if frame.flipped]
         raise GateError(
-            f"{precision} parity: the decision flips on {parity.flips} of {len(parity.frames)} frames, at most "
+            f"{who} parity: the decision flips on {parity.flips} of {len(parity.frames)} frames, at most "
             f"{allowed} allowed: frame {', '.join(flipped[:5])}",
             mend="Calibrate on more frames, or keep more of the graph in float",
         )
 
 
-def _in_units(
+def in_units(
     reference: npt.NDArray[np.float64] | np.float64, other: npt.NDArray[np.float64] | np.float64, spread: float
 ) -> npt.NDArray[np.float64]:
+    """Absolute difference in the unit of `compare`; float64, of the shape of its arguments. `spread` is above 0."""
     return np.asarray(np.abs(other - reference) / np.maximum(spread, np.abs(reference) / 4))
 
 

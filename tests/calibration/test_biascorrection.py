@@ -7,8 +7,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from diffad_calibration.biascorrection import channel_means
+from diffad_calibration.coverage import int8_coverage
 from diffad_calibration.int8ranges import int8_ranges
-from diffad_calibration.quantise import int8_coverage, quantise_for_cpu
+from diffad_calibration.quantise import quantise_for_cpu
 from diffad_runtime.errors import DiffadError
 
 SIZE, MIDDLE, OUT = 12, 6, 5

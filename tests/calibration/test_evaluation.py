@@ -104,7 +104,7 @@ def test_a_bundle_is_measured_with_all_its_variants(tiny_bundle: Path, data: Pat
     assert list(record["classes"]) == ["square"]
     assert record["macro"].keys() == record["classes"]["square"].keys() == METRICS
     for model in record["models"].values():
-        assert model.keys() == {"classes", "macro"}
+        assert model.keys() == {"classes", "macro", "graphs_mb", "decision_flips"}
         assert model["macro"].keys() == METRICS
     # The bundle calls grey good and the defects are far from grey.
     assert record["macro"]["image_auroc"] == 1

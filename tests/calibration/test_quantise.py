@@ -13,7 +13,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from diffad_calibration.quantise import Coverage, _Reader, check_coverage, int8_coverage, quantise_for_cpu, simplify
+from diffad_calibration.coverage import Coverage, check_coverage, int8_coverage
+from diffad_calibration.onnxfile import simplify
+from diffad_calibration.quantise import Sample, quantise_for_cpu
 from diffad_runtime.errors import DataError, DiffadError, GateError
 
 SIZE = 16
@@ -126,10 +128,10 @@ def test_unknown_patterns_and_no_frames_are_refused() -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(3, [0, 1, 2]), (4, [0, 1, 2, 3]), (10, [0, 4, 8])])
 def test_feeds_for_the_correction_are_few_and_spread(count: int, expected: list[int]) -> None:
-    reader = _Reader(({"x": np.array([i])} for i in range(count)), keep=4)
-    while reader.get_next() is not None:
-        pass
-    assert [int(feed["x"][0]) for feed in reader.kept] == expected
+    sample = Sample(4)
+    for i in range(count):
+        sample.offer({"x": np.array([i])})
+    assert [int(feed["x"][0]) for feed in sample.kept] == expected
 
 
 def test_output_is_clean(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """Split-conformal image threshold and pixel quantile: ranks by hand, the promise by simulation."""
 
 import math
+import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,20 +58,71 @@ def test_promise_is_met_and_not_wasted() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 400), st.sampled_from([0.001, 0.01, 0.02, 0.05, 0.1]))
 def test_warning_names_the_smallest_number_that_is_enough(count: int, rate: float) -> None:
-    flat = [np.zeros((2, 2), np.float32)]
-    thresholds, warning = set_thresholds(np.arange(float(count)), flat, false_reject_rate=rate)
+    flat = np.zeros((count, 2, 2), np.float32)
+    thresholds, warning = set_thresholds(np.arange(float(count)), flat, false_reject_rate=rate, pixel_rate=0.9)
     needed = math.ceil(1 / rate - 1e-9) - 1
-    assert (warning is not None) == (count < needed)
-    assert warning is None or warning.endswith(f"hold back at least {needed}")
-    assert (thresholds.good_images, thresholds.false_reject_rate, thresholds.pixel_rate) == (count, rate, 0.001)
+    few = "false reject rate" in (warning or "")
+    assert few == (count < needed)
+    assert not few or f"asked for; that takes at least {needed}" in str(warning)
+    assert (thresholds.good_images, thresholds.false_reject_rate, thresholds.pixel_rate) == (count, rate, 0.9)
     assert thresholds.guaranteed_rate <= max(rate + 1e-9, 1 / (count + 1))
+
+
+def test_what_40_images_promise_by_default() -> None:
+    scores, maps = np.arange(40.0), np.zeros((40, 10, 10), np.float32)
+    thresholds, warning = set_thresholds(scores, iter(maps))
+    assert thresholds.false_reject_rate == thresholds.pixel_rate == 0.001
+    assert thresholds.guaranteed_rate == pytest.approx(1 / 41)
+    assert thresholds.confident_rate == pytest.approx(1 - 0.05 ** (1 / 40))
+    assert thresholds.pixel_guaranteed_rate == pytest.approx((0.04 + 1) / 41)
+    assert (thresholds.kind, thresholds.shared, thresholds.labelled) == ("conformal", True, None)
+    assert warning == (
+        "40 good images can promise a false reject rate of 2.44%, not the 0.10% asked for; that takes at least 999. "
+        "40 good images can promise 2.54% of a good part's pixels above the pixel threshold, not the 0.10% asked for; "
+        "that takes at least 1999"
+    )
+    assert not set_thresholds(scores, maps, shared=False)[0].shared
+
+
+def test_enough_images_are_not_warned_about() -> None:
+    scores, maps = np.arange(39.0), np.random.default_rng(0).random((39, 10, 10), np.float32)
+    thresholds, warning = set_thresholds(scores, maps, false_reject_rate=0.05, pixel_rate=0.05)
+    assert warning is None
+    assert thresholds.guaranteed_rate == pytest.approx(0.05)
+    assert thresholds.pixel_guaranteed_rate == pytest.approx(0.05)
+    assert (maps > thresholds.pixel).sum() == 100  # (40 x 0.05 - 1) maps
 
 
 def test_pixel_threshold_leaves_the_rate_above_it() -> None:
     maps = np.random.default_rng(1).permutation(2000).astype(np.float32).reshape(5, 20, 20)
-    assert pixel_threshold(iter(maps), 0.001) == 1997  # 1998 and 1999 lie above: 2 of 2000
-    assert pixel_threshold(maps, 0.0001) == 1999  # less than one pixel: none above
-    assert pixel_threshold(np.ones((1, 4, 4), np.float32)) == 1.0
+    for given_maps, count in ((iter(maps), None), (iter(maps), 5), (list(maps), None)):
+        # 1998 and 1999 lie above: 2 of 2000. They are 0.005 maps; one image may be bad all over, so (0.005 + 1) / 6.
+        assert pixel_threshold(given_maps, 0.001, count=count) == (1997, pytest.approx(1.005 / 6))
+    assert pixel_threshold(maps, 0.0001) == (1999, pytest.approx(1 / 6))  # less than one pixel: none above
+    assert pixel_threshold(np.ones((1, 4, 4), np.float32))[0] == 1.0
+
+
+def test_maps_are_held_one_at_a_time() -> None:
+    given_out: list[weakref.ref[Any]] = []
+
+    def maps(count: int) -> Iterator[Any]:
+        for _ in range(count):
+            assert sum(ref() is not None for ref in given_out) <= 1
+            one = np.zeros((4, 4), np.float32)
+            given_out.append(weakref.ref(one))
+            yield one
+            del one
+
+    set_thresholds(np.arange(50.0), maps(50))
+    assert len(given_out) == 50
+
+
+def test_another_number_of_maps_than_said_is_refused() -> None:
+    maps = np.zeros((3, 2, 2), np.float32)
+    with pytest.raises(DataError, match="3 maps of good images came, expected 4"):
+        set_thresholds(np.arange(4.0), maps)
+    with pytest.raises(DataError, match="at most 2 maps"):
+        pixel_threshold(iter(maps), 0.1, count=2)
 
 
 @pytest.mark.parametrize(

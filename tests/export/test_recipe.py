@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from diffad_calibration.dataset import open_dataset
+from diffad_calibration.variants import Graphs
 from diffad_export.config import DistilConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify, pick_golden
@@ -20,7 +21,7 @@ from diffad_export.pasted import paste_set
 from diffad_export.recipe import ExportSummary, export
 from diffad_export.reconstructor import levels_of
 from diffad_export.runfolder import open_run
-from diffad_export.variants import Graphs, engine_maps, outcomes
+from diffad_export.variants import engine_maps, outcomes
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.errors import DataError, GateError, InputError
 from diffad_runtime.inspector import Inspector
@@ -165,7 +166,7 @@ def test_a_graph_with_one_wrong_weight_tensor_is_refused(
 
 
 def test_unknown_precision(tiny_run: Path, line_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown precision 'int4'\. Choose from: fp32, int8"):
+    with pytest.raises(InputError, match=r"unknown precision 'int4'\. Choose from: fp32, fp16, int8, int8-t"):
         export(tiny_run, line_data, tmp_path / "m.diffad", ExportOptions(precisions=("int4",)))
 
 

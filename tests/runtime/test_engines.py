@@ -15,7 +15,7 @@ from diffad_runtime.bench import bench
 from diffad_runtime.bundle import Bundle, describe_members, open_bundle, write_bundle
 from diffad_runtime.engines.fake import FakeEngine
 from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine, usable_cores
-from diffad_runtime.engines.select import open_engine
+from diffad_runtime.engines.select import open_engine, runnable
 from diffad_runtime.errors import BundleError, EngineError, InputError
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.manifest import Manifest
@@ -308,6 +308,21 @@ def test_select(tmp_path: Path) -> None:
         open_engine(bundle, variant="fp16")
     with pytest.raises(InputError, match=r"made for TensorRT.*fp32, int8"):
         open_engine(bundle, variant="int8-trt")
+    with open_engine(bundle, variant="int8-trt", threads=1, foreign=True) as engine:
+        assert (engine.backend, engine.variant) == ("onnxruntime", "int8-trt")
+    with pytest.raises(EngineError, match="TensorRT"):
+        open_engine(bundle, "tensorrt", foreign=True)
+
+
+def test_which_variants_a_backend_runs(tmp_path: Path) -> None:
+    bundle = _bundle(tmp_path)
+    assert runnable(bundle) == runnable(bundle, "onnxruntime") == ["fp32", "int8"]
+    assert runnable(bundle, foreign=True) == ["fp32", "int8", "int8-trt"]
+    assert runnable(bundle, "tensorrt") == runnable(bundle, "tensorrt", foreign=True) == ["fp32", "int8-trt"]
+    with pytest.raises(InputError, match="unknown backend 'cuda'"):
+        runnable(bundle, "cuda")
+    with pytest.raises(InputError, match="made for TensorRT"):
+        Inspector.open(bundle.path, variant="int8-trt")
 
 
 def test_inspector_opens_a_bundle(tmp_path: Path) -> None:
@@ -366,7 +381,9 @@ def test_bench_report(tmp_path: Path) -> None:
     assert taught["frames_per_second"] == pytest.approx(125.0)
     assert set(calls) == {(40, 50, 3)}
     assert rounds == [(done, 6) for done in range(1, 7)]
-    assert bench(bundle, variants=["int8"], frames=1, frame_size=None, threads=1).to_json()["frame_size"] == [S, S]
+    named = bench(bundle, variants=["int8", "int8-trt"], frames=1, frame_size=None, threads=1).to_json()
+    assert named["frame_size"] == [S, S]
+    assert list(named["variants"]) == ["int8", "int8-trt"]
 
 
 def test_bench_refuses_nonsense(tmp_path: Path) -> None:

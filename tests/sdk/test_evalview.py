@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffad_calibration.evaluation import ClassResult, EvalOutcome, Evaluation, Lineup, Scored
+from diffad_calibration.dataset import Dataset
+from diffad_calibration.evaluation import ClassResult, EvalOutcome, Evaluation, Lineup, Scored, VariantFacts
 from diffad_calibration.metrics import FIGURES, Bootstrap, ClassMetrics
 from diffad_edge.cli import evaluate
 from diffad_edge.cli.evalview import show_evaluation
@@ -79,6 +80,23 @@ def test_without_intervals_nothing_is_said_about_them(capsys: pytest.CaptureFixt
     assert "mean of 2 categories" in text
 
 
+def test_variants_stand_beside_each_other_to_the_fourth_digit(capsys: pytest.CaptureFixture[str]) -> None:
+    one = evaluation(2, sure=False)
+    for result in one.classes:
+        for name, high, megabytes in (("student", 5, 14.25), ("student int8-fp16-trt", 3, 4.5)):
+            scores = np.concatenate([np.zeros(12 - high), np.full(high, 9.0)])
+            facts = VariantFacts(megabytes, "student")
+            result.models[name] = Scored(result.models["student"].metrics, scores, threshold=2.0, variant=facts)
+    text = printed(one, capsys)
+    table = text[text.index("variants; decision flips against student") :].splitlines()
+    rows = {line.split("  ")[0].strip(): line.split()[-7:] for line in table if line.strip().startswith("student")}
+    assert rows["student"][-7:] == ["0.7500", "0.7500", "0.7500", "0", "of", "24", "14.2"]
+    assert rows["student int8-fp16-trt"] == ["0.7500", "0.7500", "0.7500", "4", "of", "24", "4.5"]
+    assert "PaDiM" not in "".join(table)
+    del one.classes[0].models["student int8-fp16-trt"], one.classes[1].models["student int8-fp16-trt"]
+    assert "variants" not in printed(one, capsys)
+
+
 def test_json_holds_every_promised_key(capsys: pytest.CaptureFixture[str]) -> None:
     show_evaluation(EvalOutcome(evaluation(2), None), json=True)
     record = json.loads(capsys.readouterr().out)
@@ -103,6 +121,15 @@ def test_a_run_folder_is_measured_by_the_workstation(tmp_path: Path, monkeypatch
     assert asked == [("run_lineup", tmp_path)]
     with pytest.raises(InputError, match=r"is a run folder, its own teacher is measured\. Leave out --teacher"):
         evaluate.open_lineup(tmp_path, tmp_path, backend="auto", threads=None)
+    with pytest.raises(InputError, match=r"is a run folder, it has no variants\. Leave out --variant"):
+        evaluate.open_lineup(tmp_path, None, ["fp32"], backend="auto", threads=None)
+
+
+def test_named_variants_of_a_bundle(tiny_bundle: Path) -> None:
+    lineup = evaluate.open_lineup(tiny_bundle, None, ["second", "fp32"], backend="auto", threads=1)
+    dataset = Dataset(tiny_bundle, "parts", [], [], "plain")
+    assert [one.name for one in lineup.contestants(dataset)] == ["student second", "student fp32"]
+    lineup.close()
 
 
 def test_eval_on_the_command_line(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ FORBIDDEN = {
     "diffad_export": {"diffad_edge", "typer"},
     "diffad_edge": {"torch", "onnx", "tensorrt", "pycuda", "matplotlib", "jinja2"},
 }
-COMMANDS = ("demo", "doctor", "train", "export", "eval", "ablate", "run", "score", "bench", "inspect")
+COMMANDS = (
+    "demo", "doctor", "train", "export", "eval", "ablate", "run", "score", "bench", "recalibrate", "inspect", "verify",
+)  # fmt: skip
 
 # Wraps the finders rather than raising from one of its own: then importlib.util.find_spec says None and an import
 # raises ModuleNotFoundError with its name, exactly as where the package is not installed.
@@ -131,6 +133,7 @@ def test_the_line_runs_without_torch_and_onnx(tiny_bundle: Path, tmp_path: Path)
     camera = "synthetic://line?fps=0&count=2"
     done = python(f"""
 assert command("inspect", {bundle!r}) == 0
+assert command("verify", {bundle!r}) == 0
 assert command("doctor") == 0
 assert command("bench", {bundle!r}, "--frames", "1", "--frame-size", "input") == 0
 assert command("run", {bundle!r}, "--camera", {camera!r}, "--masks", {masks!r}) == 0
@@ -148,6 +151,7 @@ assert not BLOCKED & set(sys.modules)
         ("demo",),
         ("bench", "BUNDLE", "--teacher", "r"),
         ("bench", "BUNDLE", "--profile"),
+        ("verify", "BUNDLE", "--lint"),
         ("bench", "BUNDLE", "--reference", "padim-resnet18"),
         ("eval", "BUNDLE", "--data", "d", "--teacher", "r"),
     ],

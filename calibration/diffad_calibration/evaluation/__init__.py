@@ -12,7 +12,7 @@ publish.py      an Evaluation as an HTML report
 """
 
 from diffad_calibration.evaluation.bundle import BundleContestant, bundle_facts, bundle_lineup, evaluate_bundle
-from diffad_calibration.evaluation.contestants import Contestant, Display, Parts
+from diffad_calibration.evaluation.contestants import Contestant, Display, Parts, VariantFacts
 from diffad_calibration.evaluation.examples import PictureCounts
 from diffad_calibration.evaluation.images import ImageBatches
 from diffad_calibration.evaluation.lineup import EvalOutcome, EvalRequest, Lineup, evaluate_lineup
@@ -35,6 +35,7 @@ __all__ = [
     "Parts",
     "PictureCounts",
     "Scored",
+    "VariantFacts",
     "bundle_facts",
     "bundle_lineup",
     "evaluate",

@@ -1,4 +1,7 @@
-"""A bundle as a line-up: all its variants that the backend can run, the default one first, and invited contestants."""
+"""A bundle as a line-up: its variants, those named or all that the backend runs, and invited contestants.
+
+A variant made for TensorRT is measured on onnxruntime where it is named: the same graph, not the same kernels.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +17,7 @@ from diffad_calibration.evaluation.contestants import (
     Display,
     Parts,
     Progress,
+    VariantFacts,
     nothing_to_close,
     silent,
 )
@@ -22,7 +26,8 @@ from diffad_calibration.evaluation.references import Features
 from diffad_calibration.references.grid import on_finest_grid
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.select import open_engine
+from diffad_runtime.engines.select import open_engine, runnable
+from diffad_runtime.errors import InputError
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
 
@@ -39,24 +44,43 @@ __all__ = [
 Guest = Contestant | Callable[[Dataset], Contestant]
 """A contestant from outside, the same for all categories, or made for each."""
 
+EXACT = "fp32"
+"""The variant from whose verdicts those of the others are counted."""
+
 
 class BundleContestant:
-    """A bundle's variant. Close it after use: its engine serves all categories."""
+    """A bundle's variant. Close it after use: its engine serves all categories.
 
-    def __init__(self, bundle: Bundle, variant: str, *, backend: str = "auto", threads: int | None = None) -> None:
-        self.bundle, self.variant = bundle, variant
-        self.engine: Engine = open_engine(bundle, backend, variant, threads)
+    Args:
+        against: name of the variant, measured beside it, from whose verdicts its own are counted; None: of none.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: str,
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        against: str | None = None,
+    ) -> None:
+        self.bundle, self.variant, self.against = bundle, variant, against
+        self.engine: Engine = open_engine(bundle, backend, variant, threads, foreign=True)
 
     def contestant(self) -> Contestant:
         """Wear the common signature."""
         manifest = self.bundle.manifest
+        facts = manifest.variants[self.variant]
+        made_for = ", made for TensorRT" if facts.target == "tensorrt" and self.engine.backend != "tensorrt" else ""
+        size = sum(manifest.members[graph].size for graph in (facts.extractor, facts.reconstructor))
         return Contestant(
-            name=f"student {self.variant}",
+            name=_student(self.variant),
             maps=lambda images: np.stack([self.engine.infer(image).anomaly for image in images]),
             score=lambda one: image_score(one, manifest.image_score),
-            note=f"{manifest.reconstruction.steps} evaluation, {self.engine.backend}",
+            note=f"{manifest.reconstruction.steps} evaluation, {self.engine.backend}{made_for}",
             threshold=manifest.thresholds.image,
             display=Display(self._parts, manifest.thresholds.pixel, manifest.min_defect_pixels),
+            variant=VariantFacts(size / 1e6, _student(self.against) if self.against else None),
         )
 
     def _parts(self, image: Image) -> Parts:
@@ -80,17 +104,27 @@ def bundle_facts(bundle: Bundle) -> tuple[tuple[str, str], ...]:
 
 
 def bundle_lineup(
-    bundle: Bundle, extra: Sequence[Guest] = (), *, backend: str = "auto", threads: int | None = None
+    bundle: Bundle,
+    extra: Sequence[Guest] = (),
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    variants: Sequence[str] = (),
 ) -> Lineup:
-    """All variants that the backend can run, then the guests, who stay whoever opened them to close.
+    """A bundle's variants, then the guests, who stay whoever opened them to close.
+
+    Args:
+        variants: in this order; none named: all that the backend runs, the default one first.
 
     Raises:
         EngineError: a variant cannot be opened.
-        InputError: an unknown backend.
+        InputError: an unknown backend or variant, or one named twice.
     """
     manifest = bundle.manifest
-    runnable = [name for name, variant in manifest.variants.items() if variant.target != "tensorrt"]
-    runnable.sort(key=lambda name: name != manifest.default_variant)
+    names = list(variants) or sorted(runnable(bundle, backend), key=lambda name: name != manifest.default_variant)
+    if len(set(names)) != len(names):
+        raise InputError(f"expected different variants, got {', '.join(names)}", mend="Name each once")
+    against = EXACT if EXACT in names else None
     students: list[BundleContestant] = []
 
     def close() -> None:
@@ -101,8 +135,8 @@ def bundle_lineup(
         return [student.contestant() for student in students] + [_invited(guest, dataset) for guest in extra]
 
     try:
-        for name in runnable:
-            students.append(BundleContestant(bundle, name, backend=backend, threads=threads))
+        for name in names:
+            students.append(BundleContestant(bundle, name, backend=backend, threads=threads, against=against))
     except BaseException:
         close()
         raise
@@ -120,14 +154,18 @@ def bundle_lineup(
 def evaluate_bundle(
     bundle: Bundle, request: EvalRequest, extra: Sequence[Guest] = (), progress: Progress = silent
 ) -> EvalOutcome:
-    """Measure every variant that the backend can run, the default one first, on every category.
+    """Measure the variants asked for on every category.
 
     Raises:
         DataError: no test images, or files that cannot be read.
-        InputError: an unknown reference or backend.
+        InputError: an unknown reference, variant or backend.
     """
-    lineup = bundle_lineup(bundle, extra, backend=request.backend, threads=request.threads)
+    lineup = bundle_lineup(bundle, extra, backend=request.backend, threads=request.threads, variants=request.variants)
     return evaluate_lineup(lineup, request, progress)
+
+
+def _student(variant: str) -> str:
+    return f"student {variant}"
 
 
 def _invited(guest: Guest, dataset: Dataset) -> Contestant:

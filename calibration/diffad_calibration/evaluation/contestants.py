@@ -48,6 +48,19 @@ class Display:
     min_defect_pixels: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class VariantFacts:
+    """What only a bundle's variant has.
+
+    Attributes:
+        graphs_mb: megabytes (10^6 bytes) of its two graphs.
+        against: name of the contestant from whose verdicts its own are counted; None where that one is not measured.
+    """
+
+    graphs_mb: float
+    against: str | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Contestant:
     """One model to be measured on one category.
@@ -59,6 +72,7 @@ class Contestant:
         note: a few words for the table.
         threshold: image threshold where the model has one, else None.
         display: for pictures, where the model can show its parts.
+        variant: of a bundle's variant, else None.
         close: frees what it holds; called once, after its category.
     """
 
@@ -68,4 +82,5 @@ class Contestant:
     note: str = ""
     threshold: float | None = None
     display: Display | None = None
+    variant: VariantFacts | None = None
     close: Callable[[], None] = nothing_to_close

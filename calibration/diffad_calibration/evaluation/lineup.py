@@ -54,6 +54,7 @@ class EvalRequest:
         data: MVTec-AD layout with test images: one category, or a folder of several.
         references: names of published detectors to fit on each category's good training images.
         backend, threads: as `open_engine`; for bundles.
+        variants: of a bundle, the one that matters first; (): all that the backend runs, the default one first.
         report: folder for the HTML report, or None.
         pictures: keep pictures for a report that is published later; a report asked for here has them anyway.
         bootstrap: for confidence intervals, None for none.
@@ -63,6 +64,7 @@ class EvalRequest:
     references: tuple[str, ...] = ()
     backend: str = "auto"
     threads: int | None = None
+    variants: tuple[str, ...] = ()
     report: Path | None = None
     pictures: bool = False
     bootstrap: Bootstrap | None = field(default_factory=Bootstrap)

@@ -23,6 +23,7 @@ from diffad_calibration.report.data import (
     ReportData,
     ScoreHistogram,
     TimingRow,
+    VariantRow,
 )
 
 
@@ -71,8 +72,22 @@ def publish(
         for name in evaluation.models
         if name != evaluation.first and (lead := evaluation.lead(name))
     ]
+    data.variants = _variants(evaluation)
     data.categories = [_category(result, evaluation.first) for result in evaluation.classes]
     return write_report(folder, data)
+
+
+def _variants(evaluation: Evaluation) -> list[VariantRow]:
+    """Empty where there are not two to compare."""
+    rows = []
+    for name in evaluation.models:
+        facts, metrics = evaluation.variant(name), evaluation.macro(name)
+        if facts is not None:
+            flips = evaluation.flips(name)
+            rows.append(
+                VariantRow(name, metrics.to_dict(), flips, metrics.images, facts.graphs_mb, facts.against or "")
+            )
+    return rows if len(rows) > 1 else []
 
 
 def _category(result: ClassResult, first: str) -> Category:

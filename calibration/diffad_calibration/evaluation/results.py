@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from diffad_calibration.evaluation.contestants import VariantFacts
 from diffad_calibration.metrics import FIGURES, Bootstrap, ClassCurves, ClassMetrics, Interval, Replicates
 from diffad_calibration.metrics.bootstrap import difference, intervals, macro
 from diffad_calibration.metrics.summary import macro_average
@@ -25,7 +26,7 @@ class Scored:
     Attributes:
         metrics: its figures.
         scores: float64 (N,), image scores in the order of the samples.
-        note, threshold: as its Contestant had them.
+        note, threshold, variant: as its Contestant had them.
         curves: for drawing.
         intervals: bootstrap interval of each figure; empty where none was asked for.
         replicates: float64 (B,) of each figure, what the intervals are made of.
@@ -35,6 +36,7 @@ class Scored:
     scores: npt.NDArray[np.float64]
     note: str = ""
     threshold: float | None = None
+    variant: VariantFacts | None = None
     curves: ClassCurves = field(default_factory=ClassCurves)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     replicates: Replicates = field(default_factory=dict)
@@ -67,6 +69,17 @@ class ClassResult:
     models: dict[str, Scored] = field(default_factory=dict)
     pictures: Pictures = field(default_factory=Pictures)
 
+    def flips(self, model: str) -> int | None:
+        """Images on which a variant's verdict is another than that of the model it is held against.
+
+        None where it is held against none, or one of the two has no threshold.
+        """
+        one = self.models[model]
+        other = self.models.get(one.variant.against or "") if one.variant is not None else None
+        if other is None or one.threshold is None or other.threshold is None:
+            return None
+        return int(np.count_nonzero((one.scores > one.threshold) != (other.scores > other.threshold)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
@@ -92,6 +105,16 @@ class Evaluation:
     def macro(self, model: str) -> ClassMetrics:
         """Mean over classes."""
         return macro_average({c.name: c.models[model].metrics for c in self.classes})
+
+    def variant(self, model: str) -> VariantFacts | None:
+        """Of a bundle's variant, else None."""
+        return self.classes[0].models[model].variant
+
+    def flips(self, model: str) -> int | None:
+        """Sum over classes; None where it is None of one."""
+        counts = [result.flips(model) for result in self.classes]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
     def macro_intervals(self, model: str) -> dict[str, Interval]:
         """Intervals of the means; empty where there are none."""
@@ -128,19 +151,21 @@ class Evaluation:
 
         With a bootstrap also `bootstrap`, `intervals` ([low, high] by figure) beside every `classes` and `macro`, and
         `lead`: the first model minus each other, [difference, low, high] by figure.
+        A bundle's variants also have `graphs_mb` and `decision_flips` in `models`.
         """
-        models: dict[str, dict[str, object]] = {}
+        figures: dict[str, dict[str, object]] = {}
         for model in self.models:
-            models[model] = {
+            figures[model] = {
                 "classes": {c.name: c.models[model].metrics.to_dict() for c in self.classes},
                 "macro": self.macro(model).to_dict(),
             }
             if self.bootstrap is not None:
-                models[model]["intervals"] = {
+                figures[model]["intervals"] = {
                     "classes": {c.name: _lists(c.models[model].intervals) for c in self.classes},
                     "macro": _lists(self.macro_intervals(model)),
                 }
-        record = {**models[self.first], "model": self.first, "resolution": self.size, "models": models}
+        models = {model: {**figures[model], **self._variant_json(model)} for model in self.models}
+        record = {**figures[self.first], "model": self.first, "resolution": self.size, "models": models}
         if self.bootstrap is None:
             return record
         others = [model for model in self.models if model != self.first]
@@ -157,6 +182,14 @@ class Evaluation:
             "seed": self.bootstrap.seed,
         }
         return record
+
+    def _variant_json(self, model: str) -> dict[str, object]:
+        facts = self.variant(model)
+        if facts is None:
+            return {}
+        classes = {c.name: c.flips(model) for c in self.classes}
+        flips = {"against": facts.against, "classes": classes, "all": self.flips(model)}
+        return {"graphs_mb": facts.graphs_mb, "decision_flips": flips}
 
 
 def _lists(values: Mapping[str, tuple[float, ...]]) -> dict[str, list[float]]:

@@ -123,6 +123,7 @@ def _score(contestant: Contestant, dataset: Dataset, images: ImageBatches, rules
         scores=meter.scores,
         note=contestant.note,
         threshold=contestant.threshold,
+        variant=contestant.variant,
         curves=meter.curves(),
         intervals=found,
         replicates=replicates,

@@ -14,6 +14,7 @@ from diffad_calibration.profile.trace import TracedGraph
 from diffad_calibration.profile.work import FLOAT_CONVOLUTIONS, INT8_CONVOLUTIONS, convolution_work
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.onnxruntime import usable_cores
+from diffad_runtime.engines.select import runnable
 from diffad_runtime.errors import InputError
 
 _WARM_UP = 3
@@ -43,8 +44,8 @@ def profile_bundle(
         InputError: no frames, or an unknown variant.
         DiffadError: onnxruntime refuses a graph.
     """
-    known = [name for name, variant in bundle.manifest.variants.items() if variant.target != "tensorrt"]
-    names = list(variants) if variants is not None else known
+    known = list(bundle.manifest.variants)
+    names = list(variants) if variants is not None else runnable(bundle)
     if frames < 1 or not names or not set(names) <= set(known):
         raise InputError(
             f"cannot profile {frames} frames of {', '.join(names) or 'no variant'}",

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import onnx  # noqa: TID251  calibration is where graphs are read
 import onnxruntime
 
-from diffad_runtime.engines.onnxruntime import session_options
+from diffad_runtime.engines.onnxruntime import DISABLED_OPTIMISERS, session_options
 from diffad_runtime.errors import DiffadError
 
 
@@ -120,7 +120,9 @@ def _named(graph: bytes) -> bytes:
 
 def _session(graph: bytes, options: Any) -> Any:
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED_OPTIMISERS
+        )
     except Exception as error:  # onnxruntime's own exceptions derive from nothing narrower
         raise DiffadError(
             f"onnxruntime refuses the graph: {error}", mend="Export the bundle again with 'diffad-edge export'"

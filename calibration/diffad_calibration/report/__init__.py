@@ -14,6 +14,7 @@ from diffad_calibration.report.data import (
     ReportData,
     ScoreHistogram,
     TimingRow,
+    VariantRow,
 )
 from diffad_calibration.report.page import write_report
 
@@ -28,5 +29,6 @@ __all__ = [
     "ReportData",
     "ScoreHistogram",
     "TimingRow",
+    "VariantRow",
     "write_report",
 ]

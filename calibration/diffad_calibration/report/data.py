@@ -50,6 +50,27 @@ class LeadRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantRow:
+    """One precision of the shipped model.
+
+    Attributes:
+        model: as the reader knows it.
+        metrics: metric key to value, means over the categories.
+        flips: test images on which its verdict is another than that of `against`, None where that is not known.
+        images: test images.
+        graphs_mb: megabytes of its graphs.
+        against: the model whose verdicts count, "" for none.
+    """
+
+    model: str
+    metrics: Mapping[str, float | None]
+    flips: int | None
+    images: int
+    graphs_mb: float
+    against: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimingRow:
     """Latency of one contestant or stage in milliseconds; `ratio` is free text, as in "2.3x faster"."""
 
@@ -154,6 +175,7 @@ class ReportData:
         interval_words: what the small print under a figure is, "" where there is none.
         macro: means over the categories, None where there is one category only.
         leads: the first model against each other one.
+        variants: the shipped model's precisions beside each other.
         categories: one or more.
         timings: latency.
         warnings: what the reader must know before believing the figures, one sentence each.
@@ -168,6 +190,7 @@ class ReportData:
     interval_words: str = ""
     macro: ClassTable | None = None
     leads: list[LeadRow] = field(default_factory=list)
+    variants: list[VariantRow] = field(default_factory=list)
     categories: list[Category] = field(default_factory=list)
     timings: list[TimingRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

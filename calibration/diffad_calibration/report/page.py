@@ -24,6 +24,7 @@ from diffad_calibration.report.data import Category, Example, ReportData
 from diffad_calibration.report.histogram import histogram_svg
 from diffad_calibration.report.pictures import Scales, draw, shared_scales
 from diffad_calibration.report.tables import (
+    CHIEF_METRICS,
     chart_words,
     detection_table,
     example_row,
@@ -32,6 +33,7 @@ from diffad_calibration.report.tables import (
     overview_tables,
     scale_row,
     timing_rows,
+    variant_rows,
 )
 from diffad_runtime.errors import DataError, MissingExtraError
 from diffad_runtime.result import Image
@@ -98,11 +100,13 @@ def _render(data: ReportData, pictures: dict[str, bytes]) -> str:
     return environment.get_template("page.html.j2").render(
         data=data,
         metrics=glossary.METRICS,
+        chief=CHIEF_METRICS,
         columns=glossary.COLUMN_MEANINGS,
         meanings=glossary.meanings(figures=bool(categories), pictures=any(c["pictured"] for c in categories)),
         macro=detection_table(data.macro) if data.macro else None,
         matrices=overview_tables(data.categories, data.macro) if data.macro else [],
         leads=lead_rows(data.leads),
+        variants=variant_rows(data.variants),
         categories=categories,
         timings=timing_rows(data.timings),
         explained=data.explained,

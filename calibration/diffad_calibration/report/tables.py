@@ -18,6 +18,7 @@ from diffad_calibration.report.data import (
     LeadRow,
     ScoreHistogram,
     TimingRow,
+    VariantRow,
 )
 from diffad_calibration.report.glossary import METRICS
 from diffad_calibration.report.pictures import ColourScale
@@ -80,6 +81,20 @@ def lead_rows(leads: Sequence[LeadRow]) -> list[dict[str, Any]]:
             cells.append({"text": _signed(by), "interval": words, "sure": low > 0 or high < 0})
         rows.append({"model": lead.model, "cells": cells})
     return rows
+
+
+def variant_rows(variants: Sequence[VariantRow]) -> list[dict[str, Any]]:
+    """One row a variant: chief metrics to the fourth digit, as variants differ by less than the third; flips, size."""
+    chief = [metric.key for metric in METRICS if metric.key in CHIEF_METRICS]
+    return [
+        {
+            "model": row.model,
+            "cells": [_figure(row.metrics.get(key), digits=4) for key in chief],
+            "flips": UNDEFINED if row.flips is None else f"{row.flips} of {row.images}",
+            "graphs_mb": f"{row.graphs_mb:.1f}",
+        }
+        for row in variants
+    ]
 
 
 def chart_words(chart: Chart) -> str:
@@ -171,8 +186,8 @@ def milliseconds(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _figure(value: float | None) -> str:
-    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.3f}"
+def _figure(value: float | None, digits: int = 3) -> str:
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def _marked(values: Sequence[float | None]) -> list[dict[str, Any]]:

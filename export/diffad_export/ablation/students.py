@@ -137,6 +137,6 @@ def _maps(
     model, extractor = made.model, made.extractor
     if precision == "torch":
         return lambda images: torch_maps(extractor, model, images), nothing_to_close
-    graphs = build_graphs(extractor, model, known([precision]), calibration_images(split.train, run.config.seed))
-    engine = graphs[precision].engine(precision, run.config.size)
+    built = build_graphs(extractor, model, known([precision]), calibration_images(split.train, run.config.seed))
+    engine = built.graphs[precision].engine(precision, run.config.size)
     return lambda images: np.stack([engine.infer(image).anomaly for image in images]), engine.close

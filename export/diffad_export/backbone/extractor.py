@@ -119,7 +119,8 @@ class Extractor(nn.Module):
 
 def normalise(image: Tensor) -> Tensor:
     """uint8 (B, S, S, 3) in 0..255 -> float32 (B, 3, S, S) in [-1, 1]; colour order untouched."""
-    return image.permute(0, 3, 1, 2).float() * (2 / 255) - 1
+    # float before permute: TensorRT takes uint8 at its door and nowhere else.
+    return image.float().permute(0, 3, 1, 2) * (2 / 255) - 1
 
 
 def to_bgr(convolution: nn.Conv2d) -> None:

@@ -11,7 +11,7 @@ table.py       everything that is known of every candidate, for provenance and t
 run.py         the order of the work
 """
 
-from diffad_export.search.candidates import SearchOptions
+from diffad_export.search.candidates import PRECISIONS, SearchOptions
 from diffad_export.search.run import Watch, search_export
 
-__all__ = ["SearchOptions", "Watch", "search_export"]
+__all__ = ["PRECISIONS", "SearchOptions", "Watch", "search_export"]

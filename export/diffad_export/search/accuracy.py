@@ -11,17 +11,19 @@ import numpy as np
 import torch
 
 from diffad_calibration.metrics import evaluate_maps
+from diffad_calibration.variants import Graphs
 from diffad_export.config import DistilConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify
-from diffad_export.judging import Judged, certified, judge
+from diffad_export.judging import Judged, judge
 from diffad_export.maps import torch_maps
 from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.runfolder import Run
 from diffad_export.search.record import Accuracy
+from diffad_export.secondchance import certified
 from diffad_export.split import Split
 from diffad_export.student_model import StudentModel, make_student
-from diffad_export.variants import Graphs, known
+from diffad_export.variants import known
 from diffad_runtime.errors import DiffadError, EngineError, InputError, MissingExtraError
 from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import FloatMap
@@ -80,7 +82,7 @@ def train_and_judge(
     accuracies, graphs = {}, {}
     for name in names:
         last, refused = _gated(judged, name, student, split, options, device, seed=run.config.seed)
-        graphs[name] = last.graphs[name]
+        graphs[name] = last.built.graphs[name]
         accuracies[name] = Accuracy(
             aupro=_of(last.answers[name], student.pasted),
             torch_aupro=before,

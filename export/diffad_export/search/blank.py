@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from diffad_calibration.variants import Graphs
 from diffad_export.backbone import Extractor
 from diffad_export.config import DistilConfig, ScoreConfig
 from diffad_export.levelchoice import CANDIDATES
@@ -19,7 +20,7 @@ from diffad_export.networks.student import Student
 from diffad_export.runfolder import Run
 from diffad_export.search.candidates import Shape, config_of
 from diffad_export.student_model import student_reconstructor
-from diffad_export.variants import Graphs, build_graphs
+from diffad_export.variants import build_graphs
 from diffad_runtime.result import Image
 
 RANGES_FROM = 4
@@ -51,8 +52,7 @@ def blank_graphs(
                 alpha=0.5 if score.alpha is None else score.alpha,
             )
         )
-    made = build_graphs(extractor, model, list(names), images[:RANGES_FROM], correct_bias=False)
-    return {name: made[name] for name in names}
+    return build_graphs(extractor, model, list(names), images[:RANGES_FROM], correct_bias=False).graphs
 
 
 def gmacs_of(extractor: Extractor, shape: Shape, size: int, draws: int) -> float:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from diffad_export.config import DistilConfig
-from diffad_export.variants import FORMS
 from diffad_export.widths import WIDTHS
 from diffad_runtime.errors import InputError
 
 STEPS = (1, 2, 4)
+PRECISIONS = ("fp32", "int8")
+"""Those that a processor runs well enough to be timed; a bundle may hold others beside the one that won."""
 SMALLEST_FRAME, LARGEST_FRAME = 1, 16384
 
 
@@ -60,7 +61,7 @@ class SearchOptions:
     budget_ms: float
     steps: Sequence[int] = STEPS
     widths: Sequence[int] = tuple(WIDTHS)
-    precisions: Sequence[str] = ("fp32", "int8")
+    precisions: Sequence[str] = PRECISIONS
     frame_size: tuple[int, int] | None = None
     rounds: int = 40
 
@@ -72,7 +73,7 @@ class SearchOptions:
         for name, given, known in (
             ("steps", self.steps, STEPS),
             ("widths", self.widths, tuple(WIDTHS)),
-            ("precisions", self.precisions, tuple(FORMS)),
+            ("precisions", self.precisions, PRECISIONS),
         ):
             if not given:
                 raise InputError(f"no {name} to choose from", mend=f"Name at least one of {_listed(known)}")
@@ -83,7 +84,7 @@ class SearchOptions:
     def candidates(self) -> list[Candidate]:
         """All of them, each once."""
         shapes = [Shape(*pair) for pair in product(sorted(set(self.steps)), sorted(set(self.widths)))]
-        return [Candidate(shape, name) for shape in shapes for name in FORMS if name in self.precisions]
+        return [Candidate(shape, name) for shape in shapes for name in PRECISIONS if name in self.precisions]
 
 
 def config_of(base: DistilConfig, shape: Shape, levels: tuple[int, ...] | None) -> DistilConfig:

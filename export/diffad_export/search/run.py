@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from diffad_calibration.variants import Graphs
 from diffad_export.config import DistilConfig
 from diffad_export.device import pick_device
 from diffad_export.distributed import is_alone
@@ -22,7 +23,7 @@ from diffad_export.recipe import ExportSummary, category_split, export
 from diffad_export.runfolder import Run, open_run
 from diffad_export.search.accuracy import gate_set, teacher_aupro, train_and_judge
 from diffad_export.search.blank import blank_graphs, gmacs_of
-from diffad_export.search.candidates import Candidate, SearchOptions, Shape, config_of
+from diffad_export.search.candidates import PRECISIONS, Candidate, SearchOptions, Shape, config_of
 from diffad_export.search.estimate import FAR, anchors, estimates
 from diffad_export.search.pareto import Limits, Row, choose, worth_training
 from diffad_export.search.record import Record, accuracy_key, timing_key
@@ -30,7 +31,6 @@ from diffad_export.search.stopwatch import BUSY, Timing, Track, race
 from diffad_export.search.table import below_the_floor, nothing_fits, table_of
 from diffad_export.split import Split
 from diffad_export.student_model import student_extractor
-from diffad_export.variants import Graphs
 from diffad_runtime.errors import InputError
 
 NEAR = 0.1
@@ -60,7 +60,8 @@ def search_export(
     wanted: SearchOptions,
     watch: Watch | None = None,
 ) -> ExportSummary:
-    """Find the most accurate student within the budget, and export it in FP32 and the precision that won.
+    """Find the most accurate student within the budget, and export it in FP32, the precision that won, and
+    those of `options` that this machine is not to be judged by.
 
     Args:
         options: all that candidates share; `max_aupro_drop` bounds the loss against the teacher, and against torch.
@@ -84,7 +85,8 @@ def search_export(
         watch.table(work.table())
         raise nothing_fits(work.rows(), work.limits)
     watch.say(f"chosen: {chosen.candidate}, {chosen.p50:.2f} ms at the median, {chosen.p95:.2f} at p95")
-    final = replace(options, distil=work.config(chosen.shape), precisions=("fp32", chosen.candidate.precision))
+    beside = [name for name in options.precisions if name not in PRECISIONS]
+    final = replace(options, distil=work.config(chosen.shape), precisions=("fp32", chosen.candidate.precision, *beside))
     return export(run_folder, data, out, final, search=work.table())
 
 

@@ -2,12 +2,14 @@
 
 container.py    bytes <-> named members; one canonical form, so that every byte of the file counts
 onnxscan.py     the wire format of ONNX, just enough to refuse data kept outside the file
+golden.py       frames with their known answer, there and back
 strictjson.py   JSON without NaN, duplicate keys or surprises
 reader.py       open_bundle: verify all, then hand out members
 writer.py       write_bundle: whole or not at all, checked before it gets its name
 """
 
-from diffad_runtime.bundle.reader import Bundle, GoldenFrame, open_bundle
+from diffad_runtime.bundle.golden import GoldenFrame, golden_members
+from diffad_runtime.bundle.reader import Bundle, open_bundle
 from diffad_runtime.bundle.writer import describe_members, write_bundle
 
-__all__ = ["Bundle", "GoldenFrame", "describe_members", "open_bundle", "write_bundle"]
+__all__ = ["Bundle", "GoldenFrame", "describe_members", "golden_members", "open_bundle", "write_bundle"]

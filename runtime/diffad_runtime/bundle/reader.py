@@ -11,40 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from pydantic import ValidationError
 
 from diffad_runtime.bundle.container import MANIFEST, MAX_BUNDLE_BYTES, SIGNATURE, check_name, unpack
+from diffad_runtime.bundle.golden import GoldenFrame, check_golden_members, read_golden
 from diffad_runtime.bundle.onnxscan import check_onnx
 from diffad_runtime.bundle.strictjson import one_line, parse_object
 from diffad_runtime.errors import BundleError, InputError
-from diffad_runtime.imagefile import quiet_opencv
-from diffad_runtime.manifest import SCHEMA_VERSION, Manifest
-from diffad_runtime.result import Image
+from diffad_runtime.manifest import SCHEMA_VERSION, Manifest, Variant
 
 _PARITY = "parity.json"
-_GOLDEN = "golden/"
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_SIGNATURE_BYTES = 4096
-_MAX_GOLDEN_PIXELS = 64_000_000
-_PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _EXPORT_AGAIN = "Export the bundle again with 'diffad-edge export'"
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenFrame:
-    """A frame with its known answer, for a device to check its own engines with.
-
-    Attributes:
-        name: as in "03".
-        image: uint8 (H, W, 3), BGR.
-        record: what the exporter measured on it; see calibration for the keys.
-    """
-
-    name: str
-    image: Image
-    record: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +64,22 @@ class Bundle:
         Raises:
             InputError: no such variant.
         """
-        name = self.manifest.default_variant if variant is None else variant
+        chosen = self.variant(variant)
+        return self.read(chosen.extractor), self.read(chosen.reconstructor)
+
+    def variant(self, name: str | None = None) -> Variant:
+        """A variant's facts (None: the default one's).
+
+        Raises:
+            InputError: no such variant.
+        """
+        name = self.manifest.default_variant if name is None else name
         if name not in self.manifest.variants:
             raise InputError(
                 f"the bundle has no variant {name!r}, it has {', '.join(sorted(self.manifest.variants))}",
                 mend="Name one of these",
             )
-        chosen = self.manifest.variants[name]
-        return self.read(chosen.extractor), self.read(chosen.reconstructor)
+        return self.manifest.variants[name]
 
     def golden(self) -> list[GoldenFrame]:
         """Golden frames in the order of their names; [] where the bundle has none.
@@ -100,17 +87,7 @@ class Bundle:
         Raises:
             BundleError: a picture that cannot be decoded.
         """
-        frames = []
-        for member in sorted(self.manifest.members):
-            if not (member.startswith(_GOLDEN) and member.endswith(".png")):
-                continue
-            with quiet_opencv():
-                image = cv2.imdecode(np.frombuffer(self._members[member], np.uint8), cv2.IMREAD_COLOR)
-            if image is None:
-                raise BundleError(f"member {member!r} is not a picture that can be decoded", mend=_EXPORT_AGAIN)
-            record = parse_object(self._members[f"{member[:-4]}.json"], f"{member[:-4]}.json")
-            frames.append(GoldenFrame(member[len(_GOLDEN) : -4], np.asarray(image, np.uint8), record))
-        return frames
+        return read_golden({name: self._members[name] for name in self.manifest.members})
 
     def parity(self) -> dict[str, Any]:
         """parity.json: what was measured between torch and each variant; {} where the bundle has none."""
@@ -174,7 +151,7 @@ def _verified(path: Path, data: bytes) -> Bundle:
             check_onnx(members[graph], graph)
     if _PARITY in members:
         parse_object(members[_PARITY], _PARITY)
-    _check_golden(members)
+    check_golden_members(members, manifest.input_size)
     signature = bytes(members[SIGNATURE]) if SIGNATURE in members else None
     return Bundle(path, manifest, digest, len(data), signature, members)
 
@@ -218,25 +195,4 @@ def _check_members(manifest: Manifest, members: Mapping[str, memoryview]) -> Non
             raise BundleError(
                 f"member {name!r} has SHA-256 {digest[:12]}..., the manifest says {member.sha256[:12]}...",
                 mend=_EXPORT_AGAIN,
-            )
-
-
-def _check_golden(members: Mapping[str, memoryview]) -> None:
-    golden = {name for name in members if name.startswith(_GOLDEN)}
-    for name in sorted(golden):
-        stem, _, suffix = name.rpartition(".")
-        partner = {"png": f"{stem}.json", "json": f"{stem}.png"}.get(suffix)
-        if partner not in golden:
-            raise BundleError(
-                f"member {name!r} has no partner; a golden frame is NN.png and NN.json", mend=_EXPORT_AGAIN
-            )
-        if suffix == "json":
-            parse_object(members[name], name)
-            continue
-        header = bytes(members[name][:24])
-        # Checked before anything decodes it: a few bytes of PNG can unfold to gigabytes.
-        pixels = int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
-        if header[:16] != _PNG_HEADER or not 0 < pixels <= _MAX_GOLDEN_PIXELS:
-            raise BundleError(
-                f"member {name!r} is not a PNG of at most {_MAX_GOLDEN_PIXELS} pixels", mend=_EXPORT_AGAIN
             )

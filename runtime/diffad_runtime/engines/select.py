@@ -17,6 +17,7 @@ def open_engine(
     threads: int | None = None,
     *,
     verbose: bool = False,
+    foreign: bool = False,
 ) -> Engine:
     """Make an engine ready to run.
 
@@ -26,21 +27,22 @@ def open_engine(
         variant: of the bundle; None: its default.
         threads: worker threads on the CPU; None: as many as this process may use.
         verbose: let the inference library's warnings through.
+        foreign: let onnxruntime run a variant made for TensorRT, for checks of parity and accuracy: it computes the
+            same graph, not with the same kernels, and slower. Never for judging parts.
 
     Raises:
-        InputError: unknown backend or variant, or a variant made for another backend.
+        InputError: unknown backend or variant, or a variant made for another backend and not `foreign`.
         EngineError: the backend is not there, or refuses the graphs.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}", mend=f"Name one of {', '.join(BACKENDS)}")
+    _check_backend(backend)
     if backend == "tensorrt":
         raise EngineError(
             "the TensorRT backend is not part of this version", mend="Use --backend onnxruntime, or a later version"
         )
     name = bundle.manifest.default_variant if variant is None else variant
     extractor, reconstructor = bundle.graphs(name)
-    if bundle.manifest.variants[name].target == "tensorrt":
-        others = [other for other, made in bundle.manifest.variants.items() if made.target != "tensorrt"]
+    if bundle.manifest.variants[name].target == "tensorrt" and not foreign:
+        others = runnable(bundle)
         raise InputError(
             f"variant {name!r} is made for TensorRT, not for onnxruntime",
             mend=f"Name one of {', '.join(others)}" if others else "Export the variant fp32 as well",
@@ -59,3 +61,25 @@ def open_engine(
         threads=threads,
         verbose=verbose,
     )
+
+
+def runnable(bundle: Bundle, backend: str = "auto", *, foreign: bool = False) -> list[str]:
+    """Variants that a backend runs, in the manifest's order.
+
+    Args:
+        backend: as `open_engine`.
+        foreign: those too that it computes without being what they are made for.
+
+    Raises:
+        InputError: unknown backend.
+    """
+    _check_backend(backend)
+    variants = bundle.manifest.variants
+    if backend == "tensorrt":
+        return [name for name, variant in variants.items() if variant.target != "cpu"]
+    return [name for name, variant in variants.items() if foreign or variant.target != "tensorrt"]
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}", mend=f"Name one of {', '.join(BACKENDS)}")

@@ -10,7 +10,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from diffad_edge.cli import ablate, bench, demo, doctor, evaluate, export, inspect, run, score, train
+from diffad_edge.cli import (
+    ablate,
+    bench,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    recalibrate,
+    run,
+    score,
+    train,
+    verify,
+)
 from diffad_runtime.errors import DiffadError
 
 INTERRUPTED = 130
@@ -69,7 +82,9 @@ _COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("run", "Beside the line", run.run),
     ("score", "Beside the line", score.score),
     ("bench", "Beside the line", bench.bench),
+    ("recalibrate", "Beside the line", recalibrate.recalibrate),
     ("inspect", "Beside the line", inspect.inspect),
+    ("verify", "Beside the line", verify.verify),
 )
 for _name, _panel, _command in _COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_command)

@@ -24,6 +24,16 @@ VariantOption = Annotated[
     str | None,
     typer.Option("--variant", help="Variant of the bundle, as 'inspect' lists them.", show_default="the bundle's"),
 ]
+VariantsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant",
+        "--variants",
+        metavar="A,B",
+        help="Variants of the bundle, as 'inspect' lists them; also one made for TensorRT, to check it on onnxruntime.",
+        show_default="all that the backend runs",
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads of the engine.", show_default="all this process may use"),
@@ -37,6 +47,11 @@ DataOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random number.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def names_of(given: list[str] | None) -> list[str] | None:
+    """Names given by commas, by repeating the option, or both; None where none are."""
+    return [name.strip() for part in given for name in part.split(",") if name.strip()] if given else None
 
 
 def frame_size_of(text: str) -> tuple[int, int] | None:

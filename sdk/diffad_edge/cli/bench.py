@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption, frame_size_of
+from diffad_edge.cli.arguments import (
+    Backend,
+    BackendOption,
+    BundleArgument,
+    JsonOption,
+    ThreadsOption,
+    VariantsOption,
+    frame_size_of,
+    names_of,
+)
 from diffad_edge.cli.workstation import workstation
 
 if TYPE_CHECKING:
@@ -25,9 +34,7 @@ def bench(
     frame_size: Annotated[
         str, typer.Option("--frame-size", metavar="WxH|input", help="Size of the frames; 'input': the bundle's own.")
     ] = "1920x1080",
-    variants: Annotated[
-        str | None, typer.Option("--variants", metavar="A,B", help="Which to time.", show_default="all that run here")
-    ] = None,
+    variants: VariantsOption = None,
     teacher: Annotated[
         Path | None, typer.Option("--teacher", metavar="RUN", help="Time this run's teacher in torch beside them.")
     ] = None,
@@ -54,7 +61,7 @@ def bench(
     from diffad_runtime import bench as timing
     from diffad_runtime.bundle import open_bundle
 
-    size, names = frame_size_of(frame_size), [name.strip() for name in variants.split(",")] if variants else None
+    size, names = frame_size_of(frame_size), names_of(variants)
     bundle = open_bundle(model)
     # Before torch is loaded: its idle threads would spin on the cores that the next contestant is timed on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

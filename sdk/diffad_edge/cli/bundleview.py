@@ -6,10 +6,11 @@ Knows the manifest's fields and how to say them. Does not verify anything: a Bun
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from diffad_calibration.thresholds import too_few
 from diffad_edge.cli.output import facts, size, stdout, table
 from diffad_edge.cli.searchview import is_search, show_search
 from diffad_runtime.bundle import Bundle
-from diffad_runtime.manifest import Manifest
+from diffad_runtime.manifest import Manifest, NormalScores, Thresholds
 
 
 def show_bundle(bundle: Bundle) -> None:
@@ -38,23 +39,74 @@ def show_bundle(bundle: Bundle) -> None:
 
 def thresholds_in_words(manifest: Manifest) -> list[tuple[str, str]]:
     """What the thresholds do, and what so many good images can promise."""
-    limits = manifest.thresholds
-    return [
+    limits, side = manifest.thresholds, manifest.image_score.pixels
+    rows = [
         (
             "pixel threshold",
-            f"{limits.pixel:.4g}: a map value above it is a defect pixel; {limits.pixel_rate:.3%} of good pixels are",
+            f"{limits.pixel:.4g}: a map value above it is a defect pixel; {_pixel_promise(limits)}",
         ),
-        (
-            "image threshold",
-            f"{limits.image:.4g}: a part whose {manifest.image_score.pixels} largest map values average above it is NG",
-        ),
-        (
-            "false rejects",
-            f"{limits.false_reject_rate:.2%} asked for; the {limits.good_images} good images it was set on promise no "
-            f"more than {limits.guaranteed_rate:.2%}",
-        ),
-        ("smallest defect", f"{manifest.min_defect_pixels} px of the map; smaller blobs are erased"),
+        ("image threshold", f"{limits.image:.4g}: a part whose {side} largest map values average above it is NG"),
+        ("false rejects", _labelled_promise(limits) if limits.labelled else _promise(limits)),
     ]
+    if limits.shared:
+        rows.append(
+            ("", "the score's statistics were fitted on the same images: take what they promise as approximate")
+        )
+    if (few := too_few(limits)) is not None:
+        rows.append(("too few images", few))
+    if (normal := manifest.normal_scores) is not None:
+        low, middle, high = (_level(normal, share) for share in (0.05, 0.5, 0.95))
+        rows.append(
+            (
+                "normal scores",
+                f"{low:.4g} to {high:.4g} (5 to 95 %), median {middle:.4g}, of {normal.count} good images",
+            )
+        )
+    rows.append(("smallest defect", f"{manifest.min_defect_pixels} px of the map; smaller blobs are erased"))
+    return rows
+
+
+def _promise(limits: Thresholds) -> str:
+    words = (
+        f"{limits.false_reject_rate:.2%} asked for; {limits.good_images} good images promise no more than "
+        f"{limits.guaranteed_rate:.2%}, averaged over the luck of which ones were taken"
+    )
+    if limits.confident_rate is not None:
+        words += f"; with 95 % confidence, luck included, no more than {limits.confident_rate:.2%}"
+    return words
+
+
+def _labelled_promise(limits: Thresholds) -> str:
+    chosen = limits.labelled
+    if chosen is None:
+        return ""
+    words = (
+        f"chosen on labelled images: {chosen.found} of {chosen.defective} defective ones are found, "
+        f"{chosen.false_rejects} of {chosen.good} good ones rejected"
+    )
+    if limits.false_reject_rate < 1:
+        words += f", a share of {limits.false_reject_rate:.2%} was allowed"
+    if limits.confident_rate is not None:
+        words += f"; with 95 % confidence no more than {limits.confident_rate:.2%} of later good parts"
+    return words
+
+
+def _pixel_promise(limits: Thresholds) -> str:
+    if limits.pixel_guaranteed_rate is None:
+        return f"{limits.pixel_rate:.3%} of good pixels are"
+    if limits.pixel_guaranteed_rate <= limits.pixel_rate * (1 + 1e-9):
+        return f"no more than {limits.pixel_rate:.3%} of a new good part's pixels are, on average"
+    return (
+        f"{limits.pixel_rate:.3%} of the good pixels it was set on are; of a new good part no more than "
+        f"{limits.pixel_guaranteed_rate:.2%} on average is promised"
+    )
+
+
+def _level(normal: NormalScores, share: float) -> float:
+    """The score below which a share of the normal ones lies: that of the nearest rank kept."""
+    wanted = 1 + share * (normal.count - 1)
+    nearest = min(range(len(normal.ranks)), key=lambda i: abs(normal.ranks[i] - wanted))
+    return normal.values[nearest]
 
 
 def parity_rows(parity: Mapping[str, Any]) -> Iterator[list[str]]:

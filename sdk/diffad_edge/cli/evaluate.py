@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, DataOption, JsonOption, ThreadsOption
+from diffad_edge.cli.arguments import (
+    Backend,
+    BackendOption,
+    DataOption,
+    JsonOption,
+    ThreadsOption,
+    VariantsOption,
+    names_of,
+)
 from diffad_edge.cli.workstation import workstation
 from diffad_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diffad_calibration.evaluation import Lineup
 
 
@@ -50,6 +60,7 @@ def evaluate(
         bool, typer.Option("--confidence/--no-confidence", help="95 % intervals, by bootstrap over images.")
     ] = True,
     backend: BackendOption = Backend.AUTO,
+    variants: VariantsOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -66,17 +77,19 @@ def evaluate(
             "--explain adds to the report of a run folder", mend="Give a run folder, and --out for the report"
         )
     explained = workstation("explain_run", "explaining")(model, explain) if explain else None
-    lineup = open_lineup(model, teacher, backend=backend.value, threads=threads)
+    lineup = open_lineup(model, teacher, names_of(variants) or (), backend=backend.value, threads=threads)
     with Parts() as parts:
         outcome = evaluate_lineup(lineup, request, parts.update, explain=explained)
     show_evaluation(outcome, json=json)
 
 
-def open_lineup(model: Path, teacher: Path | None, *, backend: str, threads: int | None) -> "Lineup":
-    """All variants of a bundle, with its teacher where asked; of a run folder, its teacher.
+def open_lineup(
+    model: Path, teacher: Path | None, variants: "Sequence[str]" = (), *, backend: str, threads: int | None
+) -> "Lineup":
+    """Variants of a bundle, () for all, with its teacher where asked; of a run folder, its teacher.
 
     Raises:
-        InputError: a run folder together with --teacher; otherwise as the two functions that this one calls.
+        InputError: a run folder together with --teacher or --variant; otherwise as the functions that this one calls.
     """
     from diffad_calibration.evaluation import bundle_lineup
     from diffad_runtime.bundle import open_bundle
@@ -84,8 +97,10 @@ def open_lineup(model: Path, teacher: Path | None, *, backend: str, threads: int
     if model.is_dir():
         if teacher:
             raise InputError(f"{model} is a run folder, its own teacher is measured", mend="Leave out --teacher")
+        if variants:
+            raise InputError(f"{model} is a run folder, it has no variants", mend="Leave out --variant")
         lineup: Lineup = workstation("run_lineup", "measuring a teacher")(model)
         return lineup
     bundle = open_bundle(model)
     extra = [workstation("teacher_contestant", "measuring the teacher")(teacher, bundle)] if teacher else []
-    return bundle_lineup(bundle, extra, backend=backend, threads=threads)
+    return bundle_lineup(bundle, extra, backend=backend, threads=threads, variants=variants)

@@ -1,6 +1,7 @@
 """Detection figures as tables. Knows words and digits; measures nothing."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from diffad_calibration.evaluation import EvalOutcome, Evaluation
 from diffad_calibration.metrics import ClassMetrics, Interval
@@ -15,7 +16,7 @@ COLUMNS = {
     "image_ap": "image\nAP",
     "f1_max": "F1\nmax",
 }
-LEAD_COLUMNS = ("aupro_30", "pixel_auroc", "image_auroc")
+LEAD_COLUMNS = ("aupro_30", "pixel_auroc", "image_auroc")  # of the variants' table too
 
 
 def show_evaluation(outcome: EvalOutcome, *, json: bool) -> None:
@@ -42,6 +43,9 @@ def show_figures(evaluation: Evaluation) -> None:
         title = f"mean of {len(evaluation.classes)} categories, {evaluation.macro(evaluation.first).images} test images"
         console.print(table(title, ["model", *COLUMNS.values()], rows))
         console.print()
+    if (variants := _variants(evaluation)) is not None:
+        console.print(variants)
+        console.print()
     if evaluation.bootstrap is None:
         return
     how = evaluation.bootstrap
@@ -52,6 +56,23 @@ def show_figures(evaluation: Evaluation) -> None:
         title = f"{evaluation.first} minus the others, on the same images"
         console.print(table(title, ["against", *(COLUMNS[key].replace("\n", " ") for key in LEAD_COLUMNS)], leads))
         console.print()
+
+
+def _variants(evaluation: Evaluation) -> Any:
+    """A bundle's variants beside each other, to the fourth digit; None where there are not two."""
+    rows, against = [], ""
+    for name in evaluation.models:
+        facts, metrics = evaluation.variant(name), evaluation.macro(name)
+        if facts is not None:
+            figures, flips = metrics.to_dict(), evaluation.flips(name)
+            cells = ("-" if figures[key] is None else f"{figures[key]:.4f}" for key in LEAD_COLUMNS)
+            changed = "-" if flips is None else f"{flips} of {metrics.images}"
+            rows.append([name, *cells, changed, f"{facts.graphs_mb:.1f}"])
+            against = facts.against or against
+    if len(rows) < 2:
+        return None
+    columns = (*(COLUMNS[key] for key in LEAD_COLUMNS), "decision\nflips", "graphs\nMB")
+    return table(f"variants; decision flips against {against}" if against else "variants", ["model", *columns], rows)
 
 
 def _row(name: str, metrics: ClassMetrics, intervals: Mapping[str, Interval]) -> list[str]:

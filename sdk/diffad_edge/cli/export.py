@@ -37,8 +37,14 @@ def export(
     ] = None,
     precision: Annotated[
         str,
-        typer.Option("--precision", help="Variants, by comma: fp32, int8. With --budget-ms those to choose from."),
-    ] = "fp32,int8",
+        typer.Option(
+            "--precision",
+            help="By comma: fp32, fp16, int8. A budget chooses from fp32 and int8.",
+        ),
+    ] = "fp32,fp16,int8",
+    target: Annotated[
+        str, typer.Option("--target", help="Backends that INT8 is made for, by comma: cpu, tensorrt.")
+    ] = "cpu,tensorrt",
     width: Annotated[
         str | None,
         typer.Option(
@@ -77,9 +83,31 @@ def export(
             help="Gate, on good images with pasted defects: against torch; with --budget-ms against the teacher too.",
         ),
     ] = 0.005,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--labelled",
+            metavar="DIR",
+            help="Test images with masks that the gate looks at instead; figures on them are then no longer blind.",
+            show_default="pasted defects",
+        ),
+    ] = None,
+    ranges: Annotated[
+        str, typer.Option("--ranges", help="How INT8 ranges are estimated: minmax, percentile, entropy, mse.")
+    ] = "minmax",
+    fallback: Annotated[
+        bool,
+        typer.Option(
+            "--fallback/--no-fallback", help="Keep the worst layers of an INT8 variant that a gate refuses out of INT8."
+        ),
+    ] = True,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Measure what rounding each layer does, for the provenance: minutes."),
+    ] = False,
     false_reject_rate: Annotated[
         float, typer.Option("--false-reject-rate", help="Share of good parts that may be rejected.")
-    ] = 0.01,
+    ] = 0.001,
     shared: Annotated[
         bool | None,
         typer.Option("--shared/--separate", help="One network for all levels, or one each.", show_default="separate"),
@@ -156,6 +184,11 @@ def export(
             out=out,
             steps=steps_given,
             precision=precision,
+            target=target,
+            labelled=labelled,
+            ranges=ranges,
+            fallback=fallback,
+            sensitivity=sensitivity,
             width=widths,
             budget_ms=budget_ms,
             frame_size=frames,

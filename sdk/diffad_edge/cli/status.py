@@ -103,13 +103,14 @@ class Rounds:
         self._live = Live(console=stderr(), auto_refresh=False, transient=True) if sys.stderr.isatty() else None
         self._shown = 0.0
 
-    def update(self, done: int, total: int) -> None:
-        """Say how far the work is."""
+    def update(self, done: int, total: int | None) -> None:
+        """Say how far the work is; `total` None where nobody knows."""
         now = time.monotonic()
         if self._live and now - self._shown >= _REDRAW_S:
             self._shown = now
             row = Table.grid(padding=(0, 2))
-            row.add_row(ProgressBar(total, done, width=30), Text(f"{self._words} {done}/{total}"))
+            count = f"{done}/{total}" if total else str(done)
+            row.add_row(ProgressBar(total, done, width=30), Text(f"{self._words} {count}"))
             self._live.update(row, refresh=True)
 
     def __enter__(self) -> Self:

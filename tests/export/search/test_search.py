@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from diffad_calibration import variants as calibrated
+from diffad_calibration.biascorrection import bias_shifts
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.quantise import quantise_for_cpu
-from diffad_export import int8graphs, judging, variants
+from diffad_calibration.variants import Graphs, Made
+from diffad_export import judging, secondchance, variants
 from diffad_export.config import DistilConfig, LossConfig, OptimiserConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.graphs import extractor_graph
@@ -24,7 +26,7 @@ from diffad_export.search import SearchOptions, Watch, search_export, stopwatch
 from diffad_export.search.accuracy import train_and_judge
 from diffad_export.search.record import Record
 from diffad_export.training.loop import Trainer
-from diffad_export.variants import Graphs
+from diffad_export.variants import Built
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.errors import GateError, InputError
 
@@ -54,25 +56,22 @@ class Heard(Watch):
 @pytest.fixture(scope="module", autouse=True)
 def one_backbone() -> Iterator[None]:
     """Its graphs are made once in this file: exported and quantised, they take most of the time of a candidate."""
-    exported, quantised = dict[int, bytes](), dict[tuple[bytes, bool], bytes]()
-    real_export, real_quantise = extractor_graph, quantise_for_cpu
+    exported, shifted = dict[int, bytes](), dict[tuple[bytes, bytes], Any]()
+    real_export, real_shifts = extractor_graph, bias_shifts
 
     def export_once(extractor: Any, size: int) -> bytes:
         if size not in exported:
             exported[size] = real_export(extractor, size)
         return exported[size]
 
-    def quantise_once(graph: bytes, feeds: Any, *, correct_bias: bool) -> bytes:
-        key = graph, correct_bias
-        if graph not in exported.values():
-            return real_quantise(graph, feeds, correct_bias=correct_bias)
-        if key not in quantised:
-            quantised[key] = real_quantise(graph, feeds, correct_bias=correct_bias)
-        return quantised[key]
+    def shift_once(original: bytes, quantised: bytes, feeds: Any) -> Any:
+        if (original, quantised) not in shifted:
+            shifted[original, quantised] = real_shifts(original, quantised, feeds)
+        return shifted[original, quantised]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(variants, "extractor_graph", export_once)
-        patch.setattr(int8graphs, "quantise_for_cpu", quantise_once)
+        patch.setattr(calibrated, "bias_shifts", shift_once)
         patch.setattr(stopwatch, "waiting_ms", lambda: 0.0)  # whatever else this machine does
         yield
 
@@ -203,25 +202,27 @@ def test_int8_is_judged_after_its_finish(
 ) -> None:
     def perfect(
         _extractor: Any, _model: Any, before: Graphs, *_rest: Any, **_named: Any
-    ) -> tuple[Graphs, dict[str, Any]]:
-        assert before == judged["int8"]
-        return judged["fp32"], {}
+    ) -> tuple[Made, dict[str, Any]]:
+        (built,) = judged
+        assert before == built.graphs["int8"]
+        return Made(built.graphs["fp32"], built.records["int8"].model_copy(update={"tuned": True})), {}
 
-    judged: dict[str, Graphs] = {}
+    judged: list[Built] = []
     real = variants.build_graphs
 
-    def seen(*given: Any, **named: Any) -> dict[str, Graphs]:
-        judged.update(real(*given, **named))
-        return judged
+    def seen(*given: Any, **named: Any) -> Built:
+        judged.append(real(*given, **named))
+        return judged[0]
 
     monkeypatch.setattr(judging, "build_graphs", seen)
-    monkeypatch.setattr(judging, "finish_int8", perfect)
+    monkeypatch.setattr(secondchance, "finish_int8", perfect)
+    monkeypatch.setattr(secondchance, "check_graphs", lambda *_: None)  # FP32 is no INT8 graph
     run = open_run(done.run)
     split = run.split(open_dataset(line_data))
     config = options.distil.model_copy(update={"width": 16, "chain_steps": (50,)})
     always = replace(options, finish="on", max_aupro_drop=0.01)
     made = train_and_judge(run, split, config, ["int8"], always, torch.device("cpu"))
-    assert made.graphs == {"int8": judged["fp32"]}
+    assert made.graphs == {"int8": judged[0].graphs["fp32"]}
     one = made.accuracies["int8"]
     assert one.refused == ""
     assert one.aupro == pytest.approx(one.torch_aupro, abs=1e-3)

@@ -10,19 +10,18 @@ import torch
 from torch import nn
 
 from diffad_calibration.int8ranges import ConvRanges, int8_ranges
+from diffad_calibration.variants import Graphs
 from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import BackboneFacts
 from diffad_export.config import OptimiserConfig
 from diffad_export.denoiser import Denoised
 from diffad_export.finishing import finish_int8
-from diffad_export.graphs import extractor_graph, reconstructor_graph
-from diffad_export.int8graphs import int8_graphs
 from diffad_export.networks.student import Student
 from diffad_export.reconstructor import FeatureNorm, Reconstructor, fixed_noise, levels_of
 from diffad_export.score import FittedScore
 from diffad_export.training.loop import step_generator
 from diffad_export.training.qat import Chain, Finished, FinishObjective, finish, heads_mse, sums_of
-from diffad_export.variants import Graphs
+from diffad_export.variants import build_graphs
 
 SIZE = 64
 FACTS = BackboneFacts("small", (4, 6, 0, 0), (0.5,) * 3, (0.5,) * 3, "none")
@@ -78,7 +77,8 @@ def parts() -> tuple[Extractor, Reconstructor, np.ndarray]:
 @pytest.fixture(scope="module")
 def graphs(parts: tuple[Extractor, Reconstructor, np.ndarray]) -> tuple[bytes, bytes]:
     extractor, model, images = parts
-    return int8_graphs(extractor_graph(extractor, SIZE), reconstructor_graph(model, SIZE), images[:4])
+    made = build_graphs(extractor, model, ["int8"], images[:4]).graphs["int8"]
+    return made.extractor, made.reconstructor
 
 
 def off(ranges: dict[str, ConvRanges]) -> dict[str, ConvRanges]:
@@ -151,10 +151,10 @@ def test_the_finished_graphs_are_int8_and_others(
     extractor, model, images = parts
     short = CONFIG.model_copy(update={"steps": 4})
     before = Graphs(*graphs)
-    made, facts = finish_int8(extractor, model, before, images, images[:4], tmp_path, CPU, seed=0, config=short)
+    tuned, facts = finish_int8(extractor, model, before, images, images[:4], tmp_path, CPU, seed=0, config=short)
     assert facts["steps"] == 4
     assert facts.keys() == {"steps", "seconds", "first_loss", "last_loss"}
-    for one, other in ((made.extractor, graphs[0]), (made.reconstructor, graphs[1])):
+    for one, other in ((tuned.graphs.extractor, graphs[0]), (tuned.graphs.reconstructor, graphs[1])):
         assert one != other
         assert int8_ranges(one).keys() == int8_ranges(other).keys()
     assert [folder.name.startswith("finish-") for folder in tmp_path.iterdir()] == [True]

@@ -1,0 +1,66 @@
+"""`diffad-edge verify`: whether a bundle can be trusted, and whether this machine judges with it as torch did."""
+
+# ruff: noqa: PLC0415  what a command needs is imported when it runs, so that --help is quick
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, VariantsOption, names_of
+from diffad_runtime.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffad_calibration.bundlelint import GraphFindings
+
+
+def verify(
+    model: BundleArgument,
+    *,
+    parity: Annotated[
+        bool, typer.Option("--parity", help="Run the golden frames here and compare the answers with torch's.")
+    ] = False,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Check every graph against the rules of the backend that it is made for.")
+    ] = False,
+    backend: BackendOption = Backend.AUTO,
+    variants: VariantsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Verify every byte of a bundle; with --parity also its answers, with --lint its graphs.
+
+    Leaves with 2 where the bundle must not be trusted, 3 where a variant is refused, 1 where an engine fails.
+    """
+    from diffad_edge.cli.status import Rounds
+    from diffad_edge.cli.verifyview import raise_refusal, show_verification
+    from diffad_runtime.bundle import open_bundle
+    from diffad_runtime.selfcheck import check_variants
+
+    names = names_of(variants)
+    if names and not (parity or lint):
+        raise InputError("--variant says what --parity and --lint look at", mend="Add one of them")
+    linter = _linter() if lint else None  # a missing package is said before the work, not after it
+    bundle = open_bundle(model)
+    golden = bundle.golden()
+    with Rounds("checking variants") as rounds:
+        checks = check_variants(bundle, backend.value, names, on_round=rounds.update) if parity else None
+    linted = linter(bundle, names) if linter else None
+    show_verification(bundle, golden, checks, linted, json=json)
+    raise_refusal(checks or [], linted or [])
+
+
+def _linter() -> "Callable[..., list[GraphFindings]]":
+    """The lint, which reads graphs.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+    """
+    try:
+        from diffad_calibration.bundlelint import lint_bundle
+    except ImportError as error:
+        package = (error.name or "onnx").partition(".")[0]
+        if package.startswith("diffad_"):
+            raise  # a fault of ours, not a missing package
+        raise MissingExtraError(package, extra="export", purpose="checking graphs") from error
+    return lint_bundle
