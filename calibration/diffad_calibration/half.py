@@ -14,6 +14,7 @@ from diffad_calibration.onnxfile import quiet
 
 SCALES_OPSET = 19
 """The first in which QuantizeLinear and DequantizeLinear take FP16."""
+_DOWN = "_cast_to_fp16"  # what the converter adds to the name of an FP32 tensor that it casts
 
 
 def to_half(model: onnx.ModelProto, halved: Collection[str]) -> onnx.ModelProto:
@@ -30,9 +31,11 @@ def to_half(model: onnx.ModelProto, halved: Collection[str]) -> onnx.ModelProto:
     for entry in [entry for entry in copy.graph.value_info if entry.name in constants]:
         copy.graph.value_info.remove(entry)
     kept = [node.name for node in model.graph.node if node.name not in halved]
+    _part_constants(copy.graph, halved)
     with quiet():
         made = convert_float_to_float16(copy, keep_io_types=True, op_block_list=[], node_block_list=kept)
     _without_detours(made)
+    _own_names(made.graph)
     ONNXModel(made).topological_sort()
     del made.graph.value_info[:]  # those of the converter are of the casts that are gone
     inferred: onnx.ModelProto = shape_inference.infer_shapes(made, strict_mode=True)
@@ -73,6 +76,30 @@ def _without_detours(model: onnx.ModelProto) -> None:
                 node.input[index] = source(name)
     _drop_unread(graph)
     _share_casts(graph)
+
+
+def _part_constants(graph: onnx.GraphProto, halved: Collection[str]) -> None:
+    """Give nodes that stay FP32 a copy of constants that FP16 nodes read too, in place: the converter rounds them."""
+    constants = {entry.name: entry for entry in graph.initializer if entry.data_type == TensorProto.FLOAT}
+    shared = {name for node in graph.node if node.name in halved for name in node.input}
+    copies: dict[str, str] = {}
+    for node in [node for node in graph.node if node.name not in halved]:
+        for index, name in enumerate(node.input):
+            if name not in constants or name not in shared:
+                continue
+            if name not in copies:
+                copies[name] = f"{name}_fp32"
+                graph.initializer.add().CopyFrom(constants[name])
+                graph.initializer[-1].name = copies[name]
+            node.input[index] = copies[name]
+
+
+def _own_names(graph: onnx.GraphProto) -> None:
+    """Let an FP32 tensor have its name back where the cast that took it is gone, in place."""
+    taken = {entry.name for entry in graph.input} | {name for node in graph.node for name in node.output}
+    for old in [name for name in taken if name.endswith(_DOWN)]:
+        if old.removesuffix(_DOWN) not in taken:
+            _rename(graph.node, old, old.removesuffix(_DOWN))
 
 
 def _rename(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:

@@ -15,6 +15,7 @@ import onnx  # noqa: TID251  calibration is where graphs are edited
 import onnxruntime
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from diffad_runtime.engines.onnxruntime import DISABLED_OPTIMISERS
 from diffad_runtime.errors import DiffadError
 
 OPSETS = range(17, 21)
@@ -70,7 +71,9 @@ def optimised(model: bytes, level: Any) -> onnx.ModelProto:
         options.graph_optimization_level = level
         options.optimized_model_filepath = str(path)
         try:
-            onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED_OPTIMISERS
+            )
         except Exception as error:  # onnxruntime's own exceptions derive from nothing narrower
             raise refused(error) from error
         return onnx.load(path)

@@ -27,9 +27,17 @@ Extremes = Mapping[str, tuple[float, float]]
 """Smallest and largest value seen of each tensor, by name."""
 
 
-def convolutions(graph: onnx.GraphProto, kept: frozenset[str] = frozenset()) -> list[str]:
-    """Names of the convolutions, without those that make a tensor of `kept`."""
-    return [node.name for node in graph.node if node.op_type == "Conv" and not kept.intersection(node.output)]
+def convolutions(graph: onnx.GraphProto, kept: frozenset[str] = frozenset(), *, grouped: bool = True) -> list[str]:
+    """Names of the convolutions, without those that make a tensor of `kept`.
+
+    Args:
+        grouped: those with more than one group too.
+    """
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "Conv" and not kept.intersection(node.output) and (grouped or _groups(node) == 1)
+    ]
 
 
 def convolutions_and_between(graph: onnx.GraphProto, kept: frozenset[str] = frozenset()) -> list[str]:
@@ -50,7 +58,8 @@ def half_nodes(graph: onnx.GraphProto, extremes: Extremes, kept: frozenset[str] 
     """Nodes that FP16 may compute: convolutions, and whatever lies between them and does no sums over many values.
 
     The range guard leaves out a node that reads or makes a tensor that came within a factor HALF_HEADROOM of what FP16
-    holds, or that is smaller than FP16 can tell apart, by what calibration saw and by the constants themselves.
+    holds, or that is smaller than FP16 can tell apart, by what calibration saw and by the constants themselves. Of
+    convolutions that share a weight, as noise levels do, all are left out or none: a weight has one type.
     """
     constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
 
@@ -59,9 +68,9 @@ def half_nodes(graph: onnx.GraphProto, extremes: Extremes, kept: frozenset[str] 
             values = constants[name]
             return values.dtype.kind != "f" or values.size == 0 or _representable(abs(values).max())
         low, high = extremes.get(name, (0.0, 0.0))
-        return _representable(HALF_HEADROOM * max(-low, high))
+        return _representable(max(-low, high), HALF_HEADROOM)
 
-    chosen = []
+    chosen: list[onnx.NodeProto] = []
     for node, between, fused in _around(graph, {node.name for node in graph.node}):
         inside = node.op_type == "Conv" or between or (node.op_type in _ACTIVATIONS and fused)
         if (
@@ -70,8 +79,10 @@ def half_nodes(graph: onnx.GraphProto, extremes: Extremes, kept: frozenset[str] 
             and not kept.intersection(node.output)
             and all(fits(name) for name in (*node.input, *node.output) if name)
         ):
-            chosen.append(node.name)
-    return chosen
+            chosen.append(node)
+    names = {node.name for node in chosen}
+    wide = {node.input[1] for node in graph.node if node.op_type == "Conv" and node.name not in names}
+    return [node.name for node in chosen if node.op_type != "Conv" or node.input[1] not in wide]
 
 
 def kept_tensors(model: onnx.ModelProto, patterns: Sequence[str]) -> frozenset[str]:
@@ -96,8 +107,12 @@ def kept_tensors(model: onnx.ModelProto, patterns: Sequence[str]) -> frozenset[s
     return frozenset(kept)
 
 
-def _representable(largest: float) -> bool:
-    return largest == 0 or HALF_SMALLEST <= largest <= HALF_MAX
+def _groups(node: onnx.NodeProto) -> int:
+    return next((int(entry.i) for entry in node.attribute if entry.name == "group"), 1)
+
+
+def _representable(largest: float, headroom: float = 1.0) -> bool:
+    return largest == 0 or (largest >= HALF_SMALLEST and largest * headroom <= HALF_MAX)
 
 
 def _around(graph: onnx.GraphProto, free: set[str]) -> Iterator[tuple[onnx.NodeProto, bool, bool]]:

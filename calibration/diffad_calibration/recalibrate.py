@@ -28,6 +28,10 @@ from diffad_runtime.sources import open_source
 
 _GOLDEN = "golden/"
 
+MOST_ABOVE = 0.2
+"""Share of the new frames that may lie above the old threshold. Good parts do so one in a hundred times; where light or
+camera changed it may be more, and then somebody has to say so."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecalibrateOptions:
@@ -39,7 +43,7 @@ class RecalibrateOptions:
             the ceiling on labelled good images, None: no ceiling.
         labelled: folder with good and defective images, to choose the image threshold between them.
         backend, variant, threads: as open_engine.
-        force: also where most new frames lie above the old threshold.
+        force: also where more than MOST_ABOVE of the new frames lie above the old threshold.
     """
 
     frames: int | None = None
@@ -111,7 +115,7 @@ def recalibrate(
     Raises:
         BundleError, EngineError, SourceError: model or source cannot be opened.
         InputError: `out` is `model` by another name; a rate outside (0, 1).
-        DataError: frames that cannot be used (freshframes.py), or most lie above the old threshold, without `force`.
+        DataError: frames that cannot be used (freshframes.py), or too many above the old threshold, without `force`.
     """
     _check(model, out, options.false_reject_rate)
     kinds = labelled_kinds(options.labelled) if options.labelled else []  # looked for before the work, read after it
@@ -162,7 +166,7 @@ def _entry(path: Path) -> Path:
 
 def _guard(fresh: FreshFrames, old: float, *, force: bool) -> None:
     above, count = fresh.above(old), len(fresh.scores)
-    if 2 * above > count and not force:
+    if above > MOST_ABOVE * count and not force:
         middle = sorted(fresh.scores)[count // 2]
         raise DataError(
             f"{above} of {count} new frames score above the threshold in force (median {middle:.4g}, threshold "

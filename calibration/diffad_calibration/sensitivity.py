@@ -15,7 +15,6 @@ import onnxruntime
 from onnx import TensorProto, helper  # noqa: TID251
 
 from diffad_calibration.onnxfile import load
-from diffad_calibration.placement import convolutions
 from diffad_calibration.variants import FORMS, GRAPHS, Calibrator, Graphs
 from diffad_runtime.engines.onnxruntime import DISABLED_OPTIMISERS
 from diffad_runtime.result import FloatMap, Image
@@ -66,7 +65,7 @@ def layer_effects(
     maps = _Maps(calibrator.fp32, images)
     before = maps.of(calibrator.fp32)
     spread, reference = float(before.std()) or 1.0, aupro(before)
-    layers = [(graph, node) for graph in GRAPHS for node in _convolutions(calibrator.fp32[graph])]
+    layers = [(graph, node) for graph in GRAPHS for node in _rounded(calibrator, name, graph)]
     effects = []
     for done, (graph, node) in enumerate(layers, start=1):
         others = tuple(other.name for own, other in layers if own == graph and other.name != node.name)
@@ -77,7 +76,7 @@ def layer_effects(
                 graph=graph,
                 node=node.name,
                 weight=node.input[1],
-                sqnr_db=_sqnr(calibrator.fp32[graph], made, node.output[0], maps.feeds(graph)),
+                sqnr_db=_sqnr(calibrator.fp32[graph], made, node.name, maps.feeds(graph)),
                 map_noise=float(np.sqrt(np.mean(np.square(after - before, dtype=np.float64)))) / spread,
                 aupro_drop=reference - aupro(after),
             )
@@ -123,20 +122,37 @@ def _with(fp32: Graphs, graph: str, made: bytes) -> Graphs:
     return Graphs(made, fp32.reconstructor) if graph == "extractor" else Graphs(fp32.extractor, made)
 
 
-def _convolutions(model: bytes) -> list[onnx.NodeProto]:
-    graph = load(model).graph
-    names = set(convolutions(graph))
-    return [node for node in graph.node if node.name in names]
+def _rounded(calibrator: Calibrator, name: str, graph: str) -> list[onnx.NodeProto]:
+    """The convolutions of the FP32 graph that the variant runs in INT8."""
+    made = load(calibrator.one_graph(name, graph)).graph
+    makers = {node.output[0]: node.op_type for node in made.node}
+    names = {one.name for one in made.node if one.op_type == "Conv" and makers.get(one.input[1]) == "DequantizeLinear"}
+    return [node for node in load(calibrator.fp32[graph]).graph.node if node.name in names]
 
 
-def _sqnr(exact: bytes, rounded: bytes, tensor: str, feeds: Sequence[dict[str, Any]]) -> float:
-    first, second = _watching(exact, tensor), _watching(rounded, tensor)
+def _sqnr(exact: bytes, rounded: bytes, node: str, feeds: Sequence[dict[str, Any]]) -> float:
+    tensor, after = _outputs(load(exact).graph, load(rounded).graph, node)
+    first, second = _watching(exact, tensor), _watching(rounded, after)
     signal = noise = 0.0
     for feed in feeds:
-        a, b = _run(first, feed, [tensor])[tensor], _run(second, feed, [tensor])[tensor]
+        a, b = _run(first, feed, [tensor])[tensor], _run(second, feed, [after])[after]
         own = signal_to_noise(a.astype(np.float32), b.astype(np.float32))
         signal, noise = signal + own[0], noise + own[1]
     return decibels(signal, noise)
+
+
+def _outputs(exact: onnx.GraphProto, rounded: onnx.GraphProto, node: str) -> tuple[str, str]:
+    """What a convolution makes in FP32, and the same as the next node reads it where the convolution is rounded.
+
+    Where its output is rounded, the quantiser takes out the activation behind it: the zero point clips as it did. An
+    output of the graph keeps its name, and the convolution before it gets another.
+    """
+    own, made = (next(one.output[0] for one in graph.node if one.name == node) for graph in (exact, rounded))
+    steps = {one.output[0] for one in rounded.node if one.op_type == "QuantizeLinear" and one.input[0] == made}
+    read = [one.output[0] for one in rounded.node if one.op_type == "DequantizeLinear" and one.input[0] in steps]
+    known = {name for one in exact.node for name in one.output}
+    after = read[0] if read else made
+    return next(name for name in (made, after, own) if name in known), after
 
 
 def _watching(model: bytes, tensor: str) -> Any:

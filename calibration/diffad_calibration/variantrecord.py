@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from diffad_runtime.errors import BundleError
 
@@ -33,6 +33,16 @@ class GraphRecord(_Strict):
     keep_float: list[str] = Field(default_factory=list)
     bias_shifts: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("bias_shifts")
+    @classmethod
+    def _decodable(cls, texts: dict[str, str]) -> dict[str, str]:
+        for name, text in texts.items():
+            try:
+                _decoded(text)
+            except ValueError as error:  # base64's own error is one
+                raise ValueError(f"the bias shifts of {name!r} are not float32 in base64") from error
+        return texts
+
     def keep_shifts(self, shifts: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Encode; the inverse of `shifts`."""
         self.bias_shifts = {
@@ -41,7 +51,7 @@ class GraphRecord(_Strict):
 
     def shifts(self) -> dict[str, npt.NDArray[np.float32]]:
         """By the convolution's name: (C,)."""
-        return {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in self.bias_shifts.items()}
+        return {name: _decoded(text) for name, text in self.bias_shifts.items()}
 
 
 class VariantRecord(_Strict):
@@ -74,7 +84,7 @@ class CalibrationRecord(_Strict):
 
     def to_bytes(self) -> bytes:
         """The member."""
-        return self.model_dump_json().encode("ascii") + b"\n"
+        return self.model_dump_json().encode() + b"\n"
 
     @staticmethod
     def of_bytes(member: bytes) -> "CalibrationRecord":
@@ -89,3 +99,7 @@ class CalibrationRecord(_Strict):
             raise BundleError(
                 f"{MEMBER} is not valid: {error.errors()[0]['msg']}", mend="Export the bundle again"
             ) from error
+
+
+def _decoded(text: str) -> npt.NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4")

@@ -10,12 +10,14 @@ import numpy as np
 
 from diffad_calibration.biascorrection import bias_shifts
 from diffad_calibration.coverage import check_coverage, int8_coverage
+from diffad_calibration.onnxfile import load
+from diffad_calibration.placement import convolutions, kept_tensors
 from diffad_calibration.quantise import Sample
 from diffad_calibration.ranges import Collector, Range
 from diffad_calibration.recipes import CPU, TENSORRT, TENSORRT_HALF, Recipe, Shifts, halve, quantise
 from diffad_calibration.variantrecord import CalibrationRecord, GraphRecord, VariantRecord
 from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine
-from diffad_runtime.errors import DataError, InputError
+from diffad_runtime.errors import BundleError, DataError, InputError
 from diffad_runtime.manifest import Precision, Target, Variant
 from diffad_runtime.result import Image
 
@@ -35,7 +37,7 @@ FORMS: dict[str, Variant] = {
     "int8-fp16-trt": _form("int8-fp16", "tensorrt", "int8-fp16-trt"),
 }
 RECIPES: dict[str, Recipe] = {"int8": CPU, "int8-trt": TENSORRT, "int8-fp16-trt": TENSORRT_HALF}
-ESTIMATOR = "minmax"
+ESTIMATOR = "percentile"
 """What ranges are estimated by unless told otherwise; measured against the others in NOTES.md."""
 
 KeepFloat = Mapping[str, tuple[str, ...]]
@@ -136,8 +138,10 @@ class Calibrator:
             made[graph] = build(self.fp32[graph], name, own, self._collectors[graph].extremes())
         if name == "int8":
             # A convolution of the student that stayed float would only be slow, and unnoticed.
-            kept_there = len(record.graphs["reconstructor"].keep_float)
-            check_coverage(int8_coverage(made["reconstructor"]), float_convolutions=kept_there)
+            fp32 = load(self.fp32.reconstructor)
+            kept = kept_tensors(fp32, record.graphs["reconstructor"].keep_float)
+            meant = len(convolutions(fp32.graph)) - len(convolutions(fp32.graph, kept))
+            check_coverage(int8_coverage(made["reconstructor"]), float_convolutions=meant)
         return Made(Graphs(made["extractor"], made["reconstructor"]), record)
 
     def one_graph(self, name: str, graph: str, *, keep_float: Sequence[str] = ()) -> bytes:
@@ -196,6 +200,7 @@ def rebuild(fp32: Graphs, record: CalibrationRecord, name: str) -> Graphs:
 
     Raises:
         InputError: the record has no such variant, or its weights were tuned after FP32.
+        BundleError: the record lacks one of its graphs.
     """
     if name not in record.variants:
         raise InputError(
@@ -207,7 +212,15 @@ def rebuild(fp32: Graphs, record: CalibrationRecord, name: str) -> Graphs:
         raise InputError(
             f"the weights of variant {name!r} were tuned, FP32 does not hold them", mend="Export it again to change it"
         )
-    made = {graph: build(fp32[graph], name, variant.graphs[graph], record.extremes[graph]) for graph in GRAPHS}
+    missing = [graph for graph in GRAPHS if graph not in variant.graphs or graph not in record.extremes]
+    if missing:
+        raise BundleError(
+            f"the calibration record says nothing of the {missing[0]} of variant {name!r}",
+            mend="Export the bundle again",
+        )
+    made = {
+        graph: build(fp32[graph], variant.recipe, variant.graphs[graph], record.extremes[graph]) for graph in GRAPHS
+    }
     return Graphs(made["extractor"], made["reconstructor"])
 
 

@@ -1,15 +1,20 @@
 """Bias correction: means of channels are those of the float graph afterwards, with a bias and without one before."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from diffad_calibration.biascorrection import channel_means
+from diffad_calibration.biascorrection import bias_shifts, channel_means
 from diffad_calibration.coverage import int8_coverage
 from diffad_calibration.int8ranges import int8_ranges
 from diffad_calibration.quantise import quantise_for_cpu
+from diffad_calibration.ranges import collect
+from diffad_calibration.recipes import CPU, TENSORRT, Recipe, quantise
 from diffad_runtime.errors import DiffadError
 
 SIZE, MIDDLE, OUT = 12, 6, 5
@@ -68,6 +73,46 @@ def test_channel_means_are_those_of_the_float_graph(bias: bool) -> None:
     assert step is not None
     assert off[False] > 0.2 * step.scale  # there is something to correct
     assert off[True] < 0.1 * off[False], f"{off[False]} before, {off[True]} after"
+
+
+def branched(sketch: type) -> bytes:
+    """Five convolutions: one across a skip connection, one behind a concatenation, one ("kept") that stays float."""
+    s = sketch()
+    a = s.op("Relu", "a", s.conv("first", "x", (8, 3, 3, 3), bias=np.full(8, 0.5)))
+    b = s.op("Relu", "b", s.op("Add", "sum", s.conv("around", a, (8, 8, 3, 3)), a))
+    c = s.op("Relu", "c", s.conv("kept", b, (6, 8, 3, 3)))
+    d = s.op("Relu", "d", s.conv("after", s.op("Concat", "both", c, a, axis=1), (8, 14, 3, 3), bias=False))
+    s.conv("last", s.op("MaxPool", "small", d, kernel_shape=[2, 2], strides=[2, 2]), (OUT, 8, 1, 1))
+    return bytes(s.model({"x": [1, 3, SIZE, SIZE]}, {"last": [1, OUT, SIZE // 2, SIZE // 2]}))
+
+
+@pytest.mark.parametrize("recipe", [CPU, TENSORRT], ids=["cpu", "tensorrt"])
+def test_shifts_are_those_of_running_the_whole_graph_for_each(
+    recipe: Recipe, sketch: type, run: Callable[..., Any]
+) -> None:
+    model, frames, kept = branched(sketch), feeds(4), ["kept"]
+    ranges = collect(model, frames).ranges("minmax", symmetric=recipe.symmetric)
+
+    def means(made: bytes, node: str) -> np.ndarray:
+        tensor = next(one.output[0] for one in onnx.load_from_string(made).graph.node if one.name == node)
+        return np.mean([run(made, feed, [tensor])[tensor].mean((0, 2, 3), dtype=np.float64) for feed in frames], 0)
+
+    slow: dict[str, np.ndarray] = {}
+    for node in ("node_first", "node_around", "node_after", "node_last"):
+        so_far = quantise(model, recipe, ranges, keep_float=kept, shifts=slow)
+        slow[node] = (means(model, node) - means(so_far, node)).astype(np.float32)
+
+    found = bias_shifts(model, quantise(model, recipe, ranges, keep_float=kept), frames)
+    assert list(found) == list(slow)
+    largest = max(np.abs(shift).max() for shift in slow.values())
+    assert largest > 5e-3  # there is something to correct
+    for node, shift in slow.items():
+        # On a CPU a bias is a whole number of steps, which tips a few values to their other neighbour.
+        atol = 0.1 * largest if recipe == CPU else 1e-6
+        np.testing.assert_allclose(found[node], shift, atol=atol, err_msg=node)
+    for node in slow:
+        off = means(quantise(model, recipe, ranges, keep_float=kept, shifts=found), node) - means(model, node)
+        assert np.abs(off).max() < (0.1 * largest if recipe == CPU else 1e-6), node
 
 
 def test_channel_means_within_a_graph() -> None:

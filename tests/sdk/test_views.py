@@ -17,6 +17,7 @@ from diffad_edge.cli.bundleview import flat, parity_rows
 from diffad_edge.cli.doctorview import show_findings
 from diffad_edge.cli.output import print_json, size
 from diffad_edge.cli.runview import Worst, exit_code
+from diffad_edge.cli.sensitivityview import layer_tables
 from diffad_edge.cli.sinks import open_sinks
 from diffad_edge.cli.status import StatusLine
 from diffad_edge.cli.workstation import workstation
@@ -139,6 +140,23 @@ def test_parity_rows_of_both_forms() -> None:
     assert list(parity_rows({"int8": record})) == expected
     assert list(parity_rows({"variants": {"int8": record}, "spread": 1.0})) == expected
     assert list(parity_rows({"note": "none"})) == list(parity_rows({})) == []
+
+
+def test_layer_tables_show_the_worst_and_pass_over_what_they_do_not_know() -> None:
+    def effect(node: str, noise: float) -> dict[str, object]:
+        figures = {"sqnr_db": 30.0, "map_noise": noise, "aupro_drop": -0.001}
+        return {"graph": "extractor", "node": node, "weight": f"{node}.w", **figures}
+
+    layers = {"int8": [effect(f"n{i}", 1 / (i + 1)) for i in range(7)], "other": [{"graph": 1}], "odd": "text"}
+    kept = {"int8": {"extractor": ["n0"], "reconstructor": 3}}
+    (shown,) = layer_tables({"layers": layers, "kept_out_of_int8": kept})
+    columns = [[str(cell) for cell in column.cells] for column in shown.columns]
+    assert columns[1] == [f"n{i}.w" for i in range(5)]
+    assert columns[3] == ["1.000", "0.500", "0.333", "0.250", "0.200"]
+    assert columns[5] == ["kept out", "", "", "", ""]
+    assert "of 7 layers" in str(shown.title)
+    assert list(layer_tables({"layers": layers, "kept_out_of_int8": "odd"}))
+    assert list(layer_tables({})) == list(layer_tables({"layers": 3})) == []
 
 
 def test_provenance_is_flat() -> None:

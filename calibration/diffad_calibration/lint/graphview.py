@@ -3,7 +3,6 @@
 Knows ONNX. Does not know any rule. Graphs inside graphs (If, Loop) are not looked into.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,8 +54,11 @@ class GraphView:
         return self.types.get(tensor, _UNKNOWN)
 
     def array(self, tensor: str) -> npt.NDArray[Any] | None:
-        """Values of a constant, None of anything else."""
-        return np.asarray(numpy_helper.to_array(self.constants[tensor])) if tensor in self.constants else None
+        """Values of a constant, None of anything else, and of a constant whose values lie in another file."""
+        known = self.constants.get(tensor)
+        if known is None or known.data_location == TensorProto.EXTERNAL:
+            return None
+        return np.asarray(numpy_helper.to_array(known))
 
     def weight_of(self, tensor: str) -> list[onnx.NodeProto]:
         """The weighted nodes that read a tensor as their weight: input 1, of a MatMul either."""
@@ -130,7 +132,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
 
 def type_name(kind: int) -> str:
     """As in "FLOAT16"."""
-    return str(TensorProto.DataType.Name(kind))
+    return str(TensorProto.DataType.Name(kind)) if kind in TensorProto.DataType.values() else f"type {kind}"
 
 
 def words(shape: Shape) -> str:
@@ -140,4 +142,4 @@ def words(shape: Shape) -> str:
 
 def is_finite(values: npt.NDArray[Any]) -> bool:
     """No NaN and no infinity, of any float type."""
-    return values.size == 0 or math.isfinite(float(np.abs(values.astype(np.float64)).sum()))
+    return bool(np.isfinite(values).all())

@@ -9,7 +9,7 @@ import numpy as np
 import onnx  # noqa: TID251  calibration is where graphs are read
 from onnx import TensorProto  # noqa: TID251
 
-from diffad_calibration.lint.graphview import GraphView, attribute, is_finite, type_name
+from diffad_calibration.lint.graphview import GraphView, attribute, is_finite, type_name, words
 from diffad_calibration.lint.structure import Breach
 
 _Q, _DQ = "QuantizeLinear", "DequantizeLinear"
@@ -77,10 +77,12 @@ def channel_scale(view: GraphView) -> Iterator[Breach]:
         if node.input[0] not in view.fixed:
             yield node.name, f"{values.size} scales for an activation, expected one"
             continue
-        rank = len(view.shapes.get(node.input[0], ()))
-        axis = int(attribute(node, "axis", 1)) % max(rank, 1)
+        shape = view.shapes.get(node.input[0], ())
+        axis = int(attribute(node, "axis", 1)) % max(len(shape), 1)
+        if shape and values.shape != (shape[axis],):
+            yield node.name, f"{values.size} scales along axis {axis} of {words(shape)}, expected {shape[axis]}"
         for owner in view.weight_of(node.output[0]):
-            expected = _output_axis(owner, rank)
+            expected = _output_axis(owner, len(shape))
             if axis != expected:
                 yield node.name, f"scales along axis {axis} of the weight of {owner.name}, expected axis {expected}"
 
@@ -109,6 +111,16 @@ def half_quantised(view: GraphView) -> Iterator[Breach]:
         if found[0] != found[1]:
             which, other = ("input", "weight") if found[0] else ("weight", "input")
             yield node.name, f"its {which} is quantised and its {other} is not, expected both or neither"
+
+
+def float_input(view: GraphView) -> Iterator[Breach]:
+    """A quantised weight meets a quantised input. The reverse is allowed: a layer kept out of INT8 reads what is there.
+
+    Fetching the float tensor instead would keep the convolution before it from running in INT8.
+    """
+    for breach in half_quantised(view):
+        if "its weight is quantised" in breach[1]:
+            yield breach
 
 
 def int8_activations(view: GraphView) -> Iterator[Breach]:

@@ -67,7 +67,8 @@ THEN: Final = (
     Rule("scale", _QDQ, qdq.scale, "Calibrate again; a range must not be empty"),
     Rule("channel-scale", _QDQ, qdq.channel_scale, "One scale an activation, weights along output channels"),
     Rule("pairs", _QDQ, qdq.pairs, "Keep Q and DQ together"),
-    Rule("half-quantised", _QDQ, qdq.half_quantised, "Quantise input and weight, or keep the node in float"),
+    Rule("half-quantised", _TENSORRT, qdq.half_quantised, "Quantise input and weight, or keep the node in float"),
+    Rule("half-quantised", _CPU, qdq.float_input, "Quantise the input too, or keep the node in float"),
     Rule("int8-activations", _CPU, qdq.int8_activations, "Quantise with uint8 activations"),
     Rule("int8-weights", _CPU, qdq.int8_weights, "Quantise with int8 weights"),
 )
@@ -90,10 +91,9 @@ def lint(model: bytes, target: str) -> list[Finding]:
     if target not in TARGETS:
         raise InputError(f"target {target!r}, expected {', '.join(TARGETS)}", mend="Give one of these")
     try:
-        proto = onnx.load_from_string(model)
-    except Exception:  # protobuf's DecodeError, whose module differs between its versions
+        seen = view(onnx.load_from_string(model))
+    except Exception:  # protobuf's DecodeError, whose module differs between its versions; names that are no UTF-8
         return [Finding("valid", "graph", "not an ONNX graph: the bytes cannot be decoded", FIRST[-1].mend)]
-    seen = view(proto)
     for rule in FIRST:
         if found := _findings(rule, seen, target):
             return found

@@ -64,8 +64,6 @@ def resize(view: GraphView) -> Iterator[Breach]:
     for node in view.of_type("Resize"):
         for key, allowed in RESIZE.items():
             value = str(attribute(node, key, RESIZE_DEFAULTS[key]))
-            if key == "nearest_mode" and attribute(node, "mode", "nearest") != "nearest":
-                continue
             if value not in allowed:
                 yield node.name, f"{key} {value}, expected {' or '.join(sorted(allowed))}"
         if attribute(node, "axes", None) is not None:

@@ -11,6 +11,7 @@ import onnx  # noqa: TID251  calibration is where graphs are read
 
 from diffad_calibration.lint.finding import Finding
 from diffad_calibration.lint.graphview import WEIGHTED, GraphView, attribute, view
+from diffad_calibration.lint.structure import external_data, valid
 
 Floats = npt.NDArray[np.float64]
 SUFFIX = "_quantized"  # what onnxruntime's quantiser adds to the name of a weight
@@ -32,9 +33,12 @@ def compare_weights(reference_fp32: bytes, variant: bytes) -> list[Finding]:
 
     Returns:
         "weights" where values differ, "foreign-weight" where a convolution or product has a weight that the reference
-        does not have by that name.
+        does not have by that name; "valid" alone where a graph cannot be read.
     """
-    reference, seen = view(onnx.load_from_string(reference_fp32)), view(onnx.load_from_string(variant))
+    reference, seen = _read(reference_fp32), _read(variant)
+    if isinstance(reference, str) or isinstance(seen, str):
+        which, what = ("FP32 graph", reference) if isinstance(reference, str) else ("variant", seen)
+        return [Finding("valid", "graph", f"weights of the {which} cannot be read: {what}", _MEND)]
     biases = {name for graph in (reference, seen) for name in _biases(graph)}
     found = []
     for name, values, tolerance in _floats(seen):
@@ -53,6 +57,15 @@ def compare_weights(reference_fp32: bytes, variant: bytes) -> list[Finding]:
     return found
 
 
+def _read(model: bytes) -> GraphView | str:
+    """The graph, or what is wrong with it."""
+    try:
+        seen = view(onnx.load_from_string(model))
+    except Exception:  # protobuf's DecodeError, whose module differs between its versions; names that are no UTF-8
+        return "the bytes cannot be decoded"
+    return next((what for rule in (external_data, valid) for _, what in rule(seen)), seen)
+
+
 def _floats(seen: GraphView) -> Iterator[tuple[str, Floats, Floats]]:
     """Name in the reference, values and how far each may be off."""
     for name in seen.constants:
@@ -60,7 +73,8 @@ def _floats(seen: GraphView) -> Iterator[tuple[str, Floats, Floats]]:
         if values is None:
             continue
         if values.dtype.kind == "f":
-            wide = np.asarray(values, np.float64)
+            with np.errstate(invalid="ignore"):  # NaN is found below
+                wide = np.asarray(values, np.float64)
             half = values.dtype == np.float16
             tolerance = np.abs(wide) * (HALF_RELATIVE if half else FLOAT_RELATIVE) + HALF_SMALLEST * half
             yield name, wide, tolerance
@@ -75,11 +89,15 @@ def _dequantised(seen: GraphView, node: onnx.NodeProto, steps: npt.NDArray[np.in
     zero = seen.array(node.input[2]) if len(node.input) > 2 else np.zeros(1)
     if scale is None or zero is None:
         return None
+    axis = int(attribute(node, "axis", 1))
     shape = [1] * steps.ndim
-    if scale.ndim:
-        shape[int(attribute(node, "axis", 1))] = -1
-    step = np.asarray(scale, np.float64).reshape(shape)
-    values = (steps - np.asarray(zero, np.float64).reshape(shape if zero.ndim else [1] * steps.ndim)) * step
+    if scale.size > 1 or zero.size > 1:
+        fits = -steps.ndim <= axis < steps.ndim and {scale.shape, zero.shape} <= {(steps.shape[axis],), (1,), ()}
+        if not fits:
+            return np.full(steps.shape, np.nan), np.zeros(steps.shape)  # scales of another tensor
+        shape[axis] = -1
+    step, offset = np.asarray(scale, np.float64).reshape(shape), np.asarray(zero, np.float64).reshape(shape)
+    values = (steps - offset) * step
     coarse = 2.0**-10 if scale.dtype == np.float16 else 2.0**-20
     return values, step * 0.5 + np.abs(values) * coarse
 

@@ -3,6 +3,7 @@
 Knows onnxruntime. Does not know precisions: what is seen here feeds every variant.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,9 @@ class Collector:
         watched = onnx.ModelProto()
         watched.CopyFrom(proto)
         inside = [name for name in _float_tensors(proto.graph) if name not in self._own]
+        del watched.graph.output[:]  # own ones last: of tensors with NaN the first in the graph is to be named
         watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inside)
+        watched.graph.output.extend(proto.graph.output)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -76,10 +79,13 @@ class Collector:
         for name, values in (given | found).items():
             if values.dtype != np.float32:
                 continue
+            lowest, highest = float(values.min()), float(values.max())
+            if not (math.isfinite(lowest) and math.isfinite(highest)):
+                raise DataError(f"tensor {name!r} holds NaN or infinity", mend="Check the frame, and the model in FP32")
             if name in self._histograms:
                 self._histograms[name].add(values)
-            low, high = self._extremes.get(name, (np.inf, -np.inf))
-            self._extremes[name] = min(low, float(values.min())), max(high, float(values.max()))
+            low, high = self._extremes.get(name, (lowest, highest))
+            self._extremes[name] = min(low, lowest), max(high, highest)
         self.frames += 1
         return {name: found[name] for name in self._own}
 

@@ -18,10 +18,12 @@ from diffad_calibration.ranges.histogram import Histogram
 from diffad_runtime.errors import DataError
 
 ESTIMATORS = ("minmax", "percentile", "entropy", "mse")
-PERCENTILE = 0.99999
+PERCENTILE = 0.999999
 _LEVELS = 255
 _MAGNITUDES = 128
-_SHARES = np.linspace(0.3, 1.0, 36)
+# Of the extremes: an outlier may lie far beyond all else. The second grid lies around the best of the first.
+_SHARES = np.geomspace(1 / 64, 1, 25)
+_NEARER = np.geomspace(0.85, 1 / 0.85, 9)
 
 Range = tuple[float, float]
 
@@ -50,8 +52,9 @@ def _min_max(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001  t
 
 
 def _percentile(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001
-    shares = np.cumsum(histogram.counts) / histogram.total
-    first, last = np.searchsorted(shares, 1 - PERCENTILE, "right"), np.searchsorted(shares, PERCENTILE, "left")
+    seen = np.cumsum(histogram.counts)
+    lost = int((1 - PERCENTILE) * histogram.total + 1e-6)  # on each side; 1 - PERCENTILE may lie just below
+    first, last = np.searchsorted(seen, lost, "right"), np.searchsorted(seen, histogram.total - lost, "left")
     edges = np.append(histogram.centres - histogram.width / 2, histogram.limit)
     return float(edges[first]), float(edges[last + 1])
 
@@ -59,13 +62,14 @@ def _percentile(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001
 def _entropy(histogram: Histogram, symmetric: bool) -> Range:
     half = len(histogram.counts) // 2
     magnitudes = histogram.counts[half:] + histogram.counts[:half][::-1]
-    magnitudes[0] = magnitudes[
-        1
-    ]  # zeros, of which a ReLU makes half, are rounded to themselves and would hide the rest
+    # Zeros, of which a ReLU makes half, are rounded to themselves and would hide the rest.
+    magnitudes[0] = magnitudes[1]
+    if not magnitudes.any():
+        return _min_max(histogram, symmetric)
     one_sided = not symmetric and histogram.low >= 0
     levels = 2 * _MAGNITUDES if one_sided else _MAGNITUDES
-    used = max(levels, int(np.flatnonzero(magnitudes)[-1]) + 1 if magnitudes.any() else levels)
-    widths = range(levels, used + 1, max(1, (used - levels) // 128))
+    used = max(levels, int(np.flatnonzero(magnitudes)[-1]) + 1)
+    widths = [*range(levels, used, max(1, (used - levels) // 128)), used]
     best = min(widths, key=lambda width: _divergence(magnitudes[:used], width, levels))
     end = best * histogram.width
     return -end, end
@@ -87,25 +91,26 @@ def _divergence(magnitudes: npt.NDArray[np.int64], width: int, levels: int) -> f
 
 
 def _mse(histogram: Histogram, symmetric: bool) -> Range:
-    values, counts = histogram.centres, histogram.counts.astype(np.float64)
+    filled = np.flatnonzero(histogram.counts)
+    values, counts = histogram.centres[filled], histogram.counts[filled].astype(np.float64)
     zero = np.abs(values) < histogram.width  # exact zeros lie here, and zero is rounded to itself
+    lowest, highest = min(histogram.low, 0.0), max(histogram.high, 0.0)
     if symmetric:
-        largest = max(-histogram.low, histogram.high)
-        ends = [(-share * largest, share * largest) for share in _SHARES]
-    else:
-        lows = [share * min(histogram.low, 0.0) for share in _SHARES] if histogram.low < 0 else [0.0]
-        ends = [(low, share * max(histogram.high, 0.0)) for low in lows for share in _SHARES]
-    filled = np.flatnonzero(counts)
+        lowest, highest = -max(-lowest, highest), max(-lowest, highest)
 
     def error(end: Range) -> float:
         low, high = end
         step = (high - low) / _LEVELS
-        own, weight = values[filled], counts[filled]
-        outside = np.maximum(own - high, 0.0) + np.maximum(low - own, 0.0)
-        rounding = np.where(zero[filled], 0.0, step * step / 12)
-        return float((weight * np.where(outside > 0, outside**2, rounding)).sum())
+        outside = np.maximum(values - high, 0.0) + np.maximum(low - values, 0.0)
+        rounding = np.where(zero, 0.0, step * step / 12)
+        return float((counts * np.where(outside > 0, outside**2, rounding)).sum())
 
-    return min(ends, key=error)
+    def best(start: Range, shares: npt.NDArray[np.float64]) -> Range:
+        lows, highs = (sorted({max(min(one * share, highest), lowest) for share in shares}) for one in start)
+        ends = [(-high, high) for high in highs] if symmetric else [(low, high) for low in lows for high in highs]
+        return min(ends, key=error)
+
+    return best(best((lowest, highest), _SHARES), _NEARER)
 
 
 _BY_NAME: dict[str, Callable[[Histogram, bool], Range]] = {

@@ -48,9 +48,9 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         while max(-low, high) >= self.limit:
             self._double()
-        # Limit and width are powers of two: the only rounding is that of the sum.
-        places = ((flat + np.float32(self.limit)) * np.float32(BINS / (2 * self.limit))).astype(np.int32)
-        self.counts += np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
+        # The width is a power of two, so the product is exact; a sum with the limit would round to the wrong bin.
+        places = np.floor(flat * np.float32(1 / self.width)).astype(np.int32) + BINS // 2
+        self.counts += np.bincount(places, minlength=BINS)
 
     @property
     def total(self) -> int:

@@ -99,10 +99,10 @@ def accuracy_key(candidate: Candidate, distil: DistilConfig, options: ExportOpti
         distil: of its shape, levels chosen or not: they depend on the teacher and the images alone.
     """
     settings = [one.model_dump(mode="json") for one in (distil, options.score, options.thresholds)]
-    # With "auto" what INT8 may lose decides whether it gets a finish, and with it all its figures.
-    finish = options.finish if candidate.precision == "int8" else None
-    drop = options.max_aupro_drop if finish == "auto" else None
-    named = json.dumps([settings, finish, drop], sort_keys=True)
+    # What INT8 may lose decides whether it gets a second chance, and with it all its figures.
+    chances = (options.estimator, options.fallback, options.finish) if candidate.precision == "int8" else None
+    drop = options.max_aupro_drop if chances and (options.fallback or options.finish == "auto") else None
+    named = json.dumps([settings, chances, drop, str(options.labelled or "")], sort_keys=True)
     return f"{candidate}: {hashlib.sha256(named.encode()).hexdigest()[:12]}"
 
 

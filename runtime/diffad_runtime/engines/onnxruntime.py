@@ -23,8 +23,9 @@ _EXPORT_AGAIN = "Export the bundle again with 'diffad-edge export', or run anoth
 _WARNINGS, _FATAL = 2, 4  # what fails is raised as well, so nothing is lost by keeping it off stderr
 
 DISABLED_OPTIMISERS = ["WeightBiasQuantization"]
-"""Rounds biases that a graph holds in float to int32. Precision is the graph's business, and on scales in FP16 it
-overflows: features were wrong by 1.6 standard deviations (onnxruntime 1.32), by 0.14 without it."""
+"""Rounds weights and biases that a graph keeps in float, where their input is rounded. Precision is the graph's
+business; and with scales in FP16 it goes wrong: features of an extractor were off by 1.6 standard deviations, by 0.14
+without it (onnxruntime 1.32)."""
 
 _Node = tuple[str, list[Any]]  # type, shape
 _Nodes = dict[str, _Node]  # by name

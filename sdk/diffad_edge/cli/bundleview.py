@@ -9,6 +9,7 @@ from typing import Any
 from diffad_calibration.thresholds import too_few
 from diffad_edge.cli.output import facts, size, stdout, table
 from diffad_edge.cli.searchview import is_search, show_search
+from diffad_edge.cli.sensitivityview import layer_tables
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.manifest import Manifest, NormalScores, Thresholds
 
@@ -29,6 +30,10 @@ def show_bundle(bundle: Bundle) -> None:
     if is_search(provenance.get("search")):
         console.print()
         show_search(provenance.pop("search"))
+    for layers in layer_tables(provenance):
+        console.print()
+        console.print(layers)
+    provenance.pop("layers", None)
     for title, lines in (("Licences", manifest.licences), ("Provenance", list(flat(provenance)))):
         if lines:
             console.print()

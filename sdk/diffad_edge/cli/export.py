@@ -94,7 +94,7 @@ def export(
     ] = None,
     ranges: Annotated[
         str, typer.Option("--ranges", help="How INT8 ranges are estimated: minmax, percentile, entropy, mse.")
-    ] = "minmax",
+    ] = "percentile",
     fallback: Annotated[
         bool,
         typer.Option(

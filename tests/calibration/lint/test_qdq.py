@@ -107,6 +107,11 @@ def other_axis(model: onnx.ModelProto) -> None:
     node(model, "two.weight_DequantizeLinear").attribute[0].i = 1
 
 
+def too_few_scales(model: onnx.ModelProto) -> None:
+    put(model, "two.weight_scale", get(model, "two.weight_scale")[:4])
+    put(model, "two.weight_zero_point", np.zeros(4, np.int8))
+
+
 def without_dequantise(model: onnx.ModelProto) -> None:
     model.graph.output.append(helper.make_tensor_value_info("c_QuantizeLinear_Output", TensorProto.INT8, [1, 8, 8, 8]))
 
@@ -120,6 +125,11 @@ def without_quantise(model: onnx.ModelProto) -> None:
 def two_scales(model: onnx.ModelProto) -> None:
     put(model, "other", np.float32(0.5))
     node(model, "c_DequantizeLinear").input[1] = "other"
+
+
+def two_zero_points(model: onnx.ModelProto) -> None:
+    put(model, "other", get(model, "c_zero_point") + np.uint8(1))
+    node(model, "c_DequantizeLinear").input[2] = "other"
 
 
 def float_input(model: onnx.ModelProto) -> None:
@@ -174,6 +184,7 @@ FAULTS = {
     "scale-negative": Fault("scale", "c_QuantizeLinear", setting("c_scale", np.float32(-0.1)), refused=True),
     "scales-of-activation": Fault("channel-scale", "c_QuantizeLinear", channels_of_an_activation, int8=2),
     "scales-along-inputs": Fault("channel-scale", "two.weight_DequantizeLinear", other_axis, int8=2),
+    "too-few-scales": Fault("channel-scale", "two.weight_DequantizeLinear", too_few_scales, refused=True),
     "lone-quantise": Fault("pairs", "c_QuantizeLinear", without_dequantise),
     "lone-dequantise": Fault("pairs", "c_DequantizeLinear", without_quantise),
     "two-scales": Fault("pairs", "c_DequantizeLinear", two_scales),
@@ -186,6 +197,7 @@ FAULTS = {
     ),
     "cpu-scale-0": Fault("scale", "two.weight_DequantizeLinear", one_weight_scale(0), "cpu", "cpu"),
     "cpu-two-scales": Fault("pairs", "c_DequantizeLinear", two_scales, "cpu", "cpu"),
+    "cpu-two-zero-points": Fault("pairs", "c_DequantizeLinear", two_zero_points, "cpu", "cpu"),
     "cpu-float-input": Fault("half-quantised", "two", float_input, "cpu", "cpu"),
     "cpu-scales-of-activation": Fault("channel-scale", "c_QuantizeLinear", channels_of_an_activation, "cpu", "cpu"),
     "any-of-tensorrt": Fault("not-quantised", "one.weight_DequantizeLinear", nothing, "tensorrt", "any"),

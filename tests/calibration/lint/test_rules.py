@@ -89,6 +89,11 @@ def wrong_shape(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
 
 
+def too_few_values(model: onnx.ModelProto) -> None:
+    weight = next(entry for entry in model.graph.initializer if entry.name == "level")
+    weight.dims[:] = [2, 3]
+
+
 def dynamic(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "height"
 
@@ -202,6 +207,7 @@ FAULTS = {
     "mixed-mul": Fault("mixed-types", "mul", mixed_mul, True),
     "dangling-input": Fault("valid", "graph", dangling, True),
     "wrong-output-shape": Fault("valid", "graph", wrong_shape, False),
+    "too-few-values": Fault("valid", "graph", too_few_values, None),
     "dynamic-size": Fault("static-shape", "image", dynamic, True),
     "batch-2": Fault("batch", "image", batch_of_two, False),
     "infinite-bias": Fault("finite", "two.bias", infinite, False),

@@ -91,6 +91,8 @@ def test_a_weight_of_another_shape_is_named(good: Good) -> None:
     model = good("any")
     entry = next(entry for entry in model.graph.initializer if entry.name == "three.weight")
     entry.CopyFrom(numpy_helper.from_array(np.zeros((4, 16, 3, 3), np.float32), entry.name))
+    node = next(node for node in model.graph.node if node.name == "three")
+    node.attribute.append(helper.make_attribute("pads", [1] * 4))
     assert "shape (4, 16, 3, 3), expected (4, 16, 1, 1)" in found(good, model.SerializeToString())[0].what
 
 
@@ -111,3 +113,24 @@ def test_a_weight_under_another_name_has_its_own_rule(good: Good, target: str, s
     findings = found(good, model.SerializeToString())
     assert [(finding.rule, finding.where) for finding in findings] == [("foreign-weight", "two")]
     assert "'stranger'" in findings[0].what
+
+
+def test_graphs_that_cannot_be_read_are_a_finding(good: Good) -> None:
+    fine, broken = good("any").SerializeToString(), good("any")
+    broken.graph.initializer[3].dims[:] = [7]
+    for reference, variant, words in (
+        (b"nothing", fine, "FP32 graph cannot be read: the bytes"),
+        (fine, b"nothing", "variant cannot be read: the bytes"),
+        (fine, broken.SerializeToString(), "variant cannot be read"),
+    ):
+        (finding,) = compare_weights(reference, variant)
+        assert finding.rule == "valid"
+        assert words in finding.what
+
+
+def test_scales_of_another_tensor_are_named(good: Good) -> None:
+    model = good("tensorrt")
+    for name in ("two.weight_scale", "two.weight_zero_point"):
+        entry = next(entry for entry in model.graph.initializer if entry.name == name)
+        entry.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(entry)[:4], name))
+    assert [finding.where for finding in found(good, model.SerializeToString())] == ["two.weight"]

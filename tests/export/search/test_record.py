@@ -80,11 +80,17 @@ def test_keys_tell_apart_what_changes_a_figure() -> None:
         accuracy_key(ONE, distil, replace(options, score=STUDENT_SCORE.model_copy(update={"smoothing": 0.0}))),
         accuracy_key(ONE, distil, replace(options, thresholds=ThresholdConfig(false_reject_rate=0.5))),
         accuracy_key(ONE, distil, replace(options, finish="off")),
-        accuracy_key(ONE, distil, replace(options, max_aupro_drop=0.5)),  # decides whether INT8 is finished
+        accuracy_key(ONE, distil, replace(options, max_aupro_drop=0.5)),  # decides whether INT8 gets another chance
+        accuracy_key(ONE, distil, replace(options, fallback=False)),
+        accuracy_key(ONE, distil, replace(options, estimator="mse")),
+        accuracy_key(ONE, distil, replace(options, labelled=Path("parts"))),
     ]
     assert len(set(keys)) == len(keys)
     # what has no part in a figure leaves its key alone
-    for candidate, plain in ((Candidate(ONE.shape, "fp32"), options), (ONE, replace(options, finish="off"))):
+    for candidate, plain in (
+        (Candidate(ONE.shape, "fp32"), options),
+        (ONE, replace(options, finish="off", fallback=False)),
+    ):
         loose = replace(plain, max_aupro_drop=0.5, precisions=("fp32",), category="other", device="cpu")
         assert accuracy_key(candidate, distil, plain) == accuracy_key(candidate, distil, loose)
     two_draws = STUDENT_SCORE.model_copy(update={"draws": 2})
