@@ -12,6 +12,7 @@ from diffad_calibration.dataset import open_datasets
 from diffad_calibration.loading import load_images, load_masks
 from diffad_calibration.normalscores import normal_scores
 from diffad_calibration.thresholds import set_thresholds
+from diffad_calibration.truehalf import as_computed
 from diffad_calibration.variants import Graphs
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import Golden, Shown, pick_golden
@@ -20,7 +21,7 @@ from diffad_export.pasted import PastedSet, paste_set
 from diffad_export.split import Split
 from diffad_export.student_model import StudentModel
 from diffad_export.variants import Built, build_graphs, engine_maps, outcomes
-from diffad_runtime.errors import DataError
+from diffad_runtime.errors import DataError, EngineError, GateError
 from diffad_runtime.manifest import ImageScore, NormalScores, Thresholds
 from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import Image
@@ -60,7 +61,11 @@ class Judged:
         return replace(self, built=built, answers=answers, labelled=found)
 
     def _answers(self, graphs: Graphs, name: str, shown: PastedSet) -> list[FrameOutcome]:
-        return outcomes(engine_maps(graphs, name, shown.images), self.how, self.thresholds.image)
+        try:
+            maps = engine_maps(as_computed(graphs, name), name, shown.images)
+        except EngineError as error:
+            raise GateError(f"{name}: {error.what}", mend="Export without this precision") from error
+        return outcomes(maps, self.how, self.thresholds.image)
 
 
 def judge(student: StudentModel, split: Split, names: list[str], options: ExportOptions, *, seed: int) -> Judged:

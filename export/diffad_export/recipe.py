@@ -4,7 +4,7 @@ The order of the steps is the recipe; each step has a file of its own.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,10 @@ class ExportSummary:
     parity: dict[str, Any]
     warnings: list[str]
     search: dict[str, Any] | None = None
+    kept: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `variants` gives megabytes of both graphs."""
+        """Plain values; `variants` gives megabytes of both graphs, `kept` the nodes that are not in INT8, by graph."""
         return asdict(self) | {"bundle": str(self.bundle), "thresholds": self.thresholds.model_dump()}
 
 
@@ -116,6 +117,7 @@ def export(
         parity,
         [judged.warning] if judged.warning else [],
         search,
+        chances.kept,
     )
 
 

@@ -68,13 +68,15 @@ class Tolerance:
     flip_share: float
 
 
-# FP32: another summation order. FP16: 11 bits of mantissa through some 20 layers. INT8: 8 bits of activation, of which
-# a single pixel may take several steps while the mean hardly moves; decisions move only for scores at the threshold.
+# Set at about three times the worst frame of five students (four sets at 256 px, the demo's at 128; NOTES.md):
+#   fp16  map_max 0.036, map_mean 0.0048, score 0.025      int8  0.57, 0.099, 0.42      int8-fp16  0.58, 0.077, 0.32
+# FP32 was 1e-5 off; its bounds leave room for the summation order, and TF32, of another machine. A decision can flip
+# only where a score lies as near to the threshold as scores may differ; the share bounds how many do.
 TOLERANCES = {
     "fp32": Tolerance(map_max=1e-2, map_mean=1e-3, score=1e-2, flip_share=0.0),
-    "fp16": Tolerance(map_max=0.2, map_mean=0.02, score=0.1, flip_share=0.05),
-    "int8": Tolerance(map_max=4.0, map_mean=0.5, score=1.5, flip_share=0.1),
-    "int8-fp16": Tolerance(map_max=4.0, map_mean=0.5, score=1.5, flip_share=0.1),
+    "fp16": Tolerance(map_max=0.12, map_mean=0.015, score=0.08, flip_share=0.05),
+    "int8": Tolerance(map_max=2.0, map_mean=0.3, score=1.25, flip_share=0.1),
+    "int8-fp16": Tolerance(map_max=2.0, map_mean=0.3, score=1.25, flip_share=0.1),
 }
 
 

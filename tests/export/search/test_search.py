@@ -127,7 +127,7 @@ def test_a_search_ends_in_the_bundle_of_who_won(done: Done) -> None:
     assert manifest.provenance["distil"]["width"] == chosen["width"]
     assert manifest.default_variant == chosen["precision"]
     assert list(manifest.variants) == list(dict.fromkeys(["fp32", chosen["precision"]]))
-    judged = summary.parity["variants"][chosen["precision"]]["aupro_30_on_pasted_defects"]
+    judged = summary.parity["variants"][chosen["precision"]]["aupro_30"]
     assert judged == pytest.approx(chosen["aupro_30"], abs=1e-4)
 
 
