@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from diffad_calibration.conformal import conditional_bound, image_rank, marginal_bound
 from diffad_calibration.dataset import open_datasets
 from diffad_calibration.loading import load_images
-from diffad_calibration.normalscores import normal_scores
-from diffad_calibration.thresholds import image_threshold
+from diffad_calibration.thresholds.conformal import conditional_bound, image_rank, marginal_bound
+from diffad_calibration.thresholds.normalscores import normal_scores
+from diffad_calibration.thresholds.setting import image_threshold
 from diffad_export.runfolder import open_run
 from diffad_runtime.bundle import Bundle, open_bundle
 from diffad_runtime.drift import drift

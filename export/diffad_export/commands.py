@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from diffad_calibration.ranges import ESTIMATORS
-from diffad_calibration.variants import ESTIMATOR
+from diffad_calibration.precision.ranges import ESTIMATORS
+from diffad_calibration.precision.variants import ESTIMATOR
 from diffad_export.ablation import ablate
 from diffad_export.ablation.paths import changed
 from diffad_export.config import (

@@ -23,8 +23,8 @@ from diffad_calibration.evaluation import (
     evaluate_bundle,
     publish,
 )
+from diffad_calibration.precision.variants import FORMS
 from diffad_calibration.report.data import TimingRow
-from diffad_calibration.variants import FORMS
 from diffad_export.checkpoint import read_json, write_json
 from diffad_export.config import (
     AugmentConfig,

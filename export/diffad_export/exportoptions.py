@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffad_calibration.variants import ESTIMATOR
+from diffad_calibration.precision.variants import ESTIMATOR
 from diffad_export.config import STUDENT_SCORE, DistilConfig, ScoreConfig, ThresholdConfig
 from diffad_export.finishing import Finish
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import torch
 
-from diffad_calibration.int8ranges import int8_ranges
-from diffad_calibration.variants import Graphs, Made
+from diffad_calibration.precision.int8ranges import int8_ranges
+from diffad_calibration.precision.variants import Graphs, Made
 from diffad_export.backbone import Extractor
 from diffad_export.config import OptimiserConfig
 from diffad_export.reconstructor import Reconstructor

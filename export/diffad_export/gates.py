@@ -11,7 +11,7 @@ import numpy as np
 
 from diffad_calibration.lint import check_lint, compare_weights
 from diffad_calibration.metrics import evaluate_maps
-from diffad_calibration.variants import FORMS, GRAPHS, Graphs
+from diffad_calibration.precision.variants import FORMS, GRAPHS, Graphs
 from diffad_export.pasted import PastedSet
 from diffad_runtime.errors import GateError
 from diffad_runtime.parity import FrameOutcome, check, compare

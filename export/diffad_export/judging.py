@@ -10,10 +10,10 @@ import numpy as np
 
 from diffad_calibration.dataset import open_datasets
 from diffad_calibration.loading import load_images, load_masks
-from diffad_calibration.normalscores import normal_scores
-from diffad_calibration.thresholds import set_thresholds
-from diffad_calibration.truehalf import as_computed
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.truehalf import as_computed
+from diffad_calibration.precision.variants import Graphs
+from diffad_calibration.thresholds.normalscores import normal_scores
+from diffad_calibration.thresholds.setting import set_thresholds
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import Golden, Shown, pick_golden
 from diffad_export.maps import torch_maps

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from diffad_calibration.dataset import open_datasets
-from diffad_calibration.variantrecord import MEMBER as CALIBRATION
-from diffad_calibration.variants import FORMS
+from diffad_calibration.precision.variantrecord import MEMBER as CALIBRATION
+from diffad_calibration.precision.variants import FORMS
 from diffad_export.config import ScoreConfig
 from diffad_export.device import pick_device
 from diffad_export.distributed import is_alone

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from diffad_calibration.metrics import evaluate_maps
-from diffad_calibration.sensitivity import LayerEffect, int8_variants, layer_effects
-from diffad_calibration.variants import GRAPHS
+from diffad_calibration.precision.sensitivity import LayerEffect, int8_variants, layer_effects
+from diffad_calibration.precision.variants import GRAPHS
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.finishing import figures, finish_int8
 from diffad_export.gates import certify, check_graphs

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffad_calibration.dataset import open_datasets
-from diffad_calibration.thresholds import set_thresholds
+from diffad_calibration.thresholds.setting import set_thresholds
 from diffad_export.backbone import Extractor, load_backbone
 from diffad_export.checkpoint import write_json
 from diffad_export.config import ScoreConfig, ThresholdConfig, TrainConfig

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffad_calibration.onnxfile import simplify
-from diffad_calibration.variantrecord import CalibrationRecord, VariantRecord
-from diffad_calibration.variants import ESTIMATOR, FORMS, Calibrator, Graphs, KeepFloat, Made
+from diffad_calibration.precision.onnxfile import simplify
+from diffad_calibration.precision.variantrecord import CalibrationRecord, VariantRecord
+from diffad_calibration.precision.variants import ESTIMATOR, FORMS, Calibrator, Graphs, KeepFloat, Made
 from diffad_export.backbone import Extractor
 from diffad_export.graphs import extractor_graph, reconstructor_graph
 from diffad_export.progress import track

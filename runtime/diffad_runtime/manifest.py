@@ -71,7 +71,7 @@ class LabelledFigures(_Strict):
 
 
 class Thresholds(_Strict):
-    """A value above its threshold is anomalous. What is promised exactly: calibration/conformal.py."""
+    """A value above its threshold is anomalous. What is promised exactly: calibration, thresholds/conformal.py."""
 
     pixel: float
     image: float

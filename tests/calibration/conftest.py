@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from diffad_calibration.variants import Calibrator, Graphs
+from diffad_calibration.precision.variants import Calibrator, Graphs
 
 SIZE, GRID, CHANNELS = 32, 8, 6
 

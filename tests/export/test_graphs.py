@@ -13,8 +13,8 @@ import pytest
 import torch
 from onnx.external_data_helper import uses_external_data
 
-from diffad_calibration.coverage import int8_coverage
-from diffad_calibration.quantise import quantise_for_cpu
+from diffad_calibration.precision.coverage import int8_coverage
+from diffad_calibration.precision.quantise import quantise_for_cpu
 from diffad_export.backbone import Extractor
 from diffad_export.graphs import OPSET, feature_names, reconstructor_graph
 from diffad_export.grids import GridLayout

@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.variants import Graphs
 from diffad_export.config import DistilConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify, pick_golden

@@ -12,11 +12,11 @@ import torch
 from onnx import numpy_helper
 
 from diffad_calibration import oracle
-from diffad_calibration.coverage import int8_coverage
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.sensitivity import LayerEffect
-from diffad_calibration.variantrecord import MEMBER, CalibrationRecord
-from diffad_calibration.variants import FORMS, Graphs, rebuild
+from diffad_calibration.precision.coverage import int8_coverage
+from diffad_calibration.precision.sensitivity import LayerEffect
+from diffad_calibration.precision.variantrecord import MEMBER, CalibrationRecord
+from diffad_calibration.precision.variants import FORMS, Graphs, rebuild
 from diffad_export import secondchance
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import check_graphs

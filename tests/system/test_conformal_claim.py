@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from diffad_calibration.conformal import conditional_bound
 from diffad_calibration.dataset import open_dataset
 from diffad_calibration.loading import load_images
 from diffad_calibration.references import PaDiM
 from diffad_calibration.references.grid import on_finest_grid
-from diffad_calibration.thresholds import set_thresholds
+from diffad_calibration.thresholds.conformal import conditional_bound
+from diffad_calibration.thresholds.setting import set_thresholds
 from diffad_export.backbone import Extractor
 from diffad_runtime.result import Image
 

@@ -11,7 +11,7 @@ import onnx  # noqa: TID251  calibration is where graphs are read
 from onnx import TensorProto  # noqa: TID251
 
 from diffad_calibration.lint.graphview import GraphView, is_finite, type_name, words
-from diffad_calibration.onnxfile import OPSETS
+from diffad_calibration.precision.onnxfile import OPSETS
 
 Breach = tuple[str, str]
 PLAIN: Final = frozenset({"", "ai.onnx"})

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from diffad_calibration.metrics import evaluate_maps
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.variants import Graphs
 from diffad_export.config import DistilConfig
 from diffad_export.exportoptions import ExportOptions
 from diffad_export.gates import certify

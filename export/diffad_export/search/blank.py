@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.variants import Graphs
 from diffad_export.backbone import Extractor
 from diffad_export.config import DistilConfig, ScoreConfig
 from diffad_export.levelchoice import CANDIDATES

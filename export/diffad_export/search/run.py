@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.variants import Graphs
 from diffad_export.config import DistilConfig
 from diffad_export.device import pick_device
 from diffad_export.distributed import is_alone

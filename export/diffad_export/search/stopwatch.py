@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.variants import Graphs
 from diffad_export.provenance import processor
 from diffad_runtime.engines.onnxruntime import usable_cores
 from diffad_runtime.inspector import Inspector

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffad_calibration.int8ranges import ConvRanges, Range
+from diffad_calibration.precision.int8ranges import ConvRanges, Range
 
 _Network = TypeVar("_Network", bound=nn.Module)
 WEIGHT_LIMIT = 127

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from diffad_calibration.int8ranges import ConvRanges, Range
+from diffad_calibration.precision.int8ranges import ConvRanges, Range
 from diffad_export.backbone import Extractor
 from diffad_export.config import OptimiserConfig
 from diffad_export.denoiser import Denoised, Denoiser

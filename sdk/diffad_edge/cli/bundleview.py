@@ -6,7 +6,7 @@ Knows the manifest's fields and how to say them. Does not verify anything: a Bun
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from diffad_calibration.thresholds import too_few
+from diffad_calibration.thresholds.setting import too_few
 from diffad_edge.cli.output import facts, size, stdout, table
 from diffad_edge.cli.searchview import is_search, show_search
 from diffad_edge.cli.sensitivityview import layer_tables

@@ -65,8 +65,8 @@ def recalibrate(
     fewer than 10 different frames, frames that cannot be read, frames of one colour, and, without --force, frames of
     which most score above the threshold in force.
     """
-    from diffad_calibration.recalibrate import RecalibrateOptions
-    from diffad_calibration.recalibrate import recalibrate as renew
+    from diffad_calibration.thresholds.recalibrate import RecalibrateOptions
+    from diffad_calibration.thresholds.recalibrate import recalibrate as renew
     from diffad_edge.cli.recalibrateview import show_recalibration
     from diffad_edge.cli.status import Rounds
 

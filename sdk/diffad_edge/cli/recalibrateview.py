@@ -1,6 +1,6 @@
 """What a recalibration did, in words. Knows Recalibration's fields; sets nothing."""
 
-from diffad_calibration.recalibrate import Recalibration
+from diffad_calibration.thresholds.recalibrate import Recalibration
 from diffad_edge.cli.bundleview import thresholds_in_words
 from diffad_edge.cli.output import facts, note, print_json, stdout
 

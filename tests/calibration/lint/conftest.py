@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from diffad_calibration.onnxfile import quiet
+from diffad_calibration.precision.onnxfile import quiet
 
 SIDE = 16
 WEIGHTED = ["Conv", "Gemm", "MatMul"]

@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from diffad_calibration.precision.quantise import quantise_for_cpu
 from diffad_calibration.profile import ConvolutionFigures, profile_bundle
 from diffad_calibration.profile.peak import fastest, peak_graph
 from diffad_calibration.profile.trace import TracedGraph
 from diffad_calibration.profile.work import convolution_work
-from diffad_calibration.quantise import quantise_for_cpu
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.errors import DiffadError, InputError
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from diffad_calibration import variants as calibrated
-from diffad_calibration.biascorrection import bias_shifts
 from diffad_calibration.dataset import open_dataset
-from diffad_calibration.variants import Graphs, Made
+from diffad_calibration.precision import variants as calibrated
+from diffad_calibration.precision.biascorrection import bias_shifts
+from diffad_calibration.precision.variants import Graphs, Made
 from diffad_export import judging, secondchance, variants
 from diffad_export.config import DistilConfig, LossConfig, OptimiserConfig
 from diffad_export.exportoptions import ExportOptions

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffad_calibration.int8ranges import ConvRanges, Range, int8_ranges
-from diffad_calibration.quantise import quantise_for_cpu
+from diffad_calibration.precision.int8ranges import ConvRanges, Range, int8_ranges
+from diffad_calibration.precision.quantise import quantise_for_cpu
 from diffad_export.backbone import Extractor
 from diffad_export.graphs import extractor_graph, feature_names, reconstructor_graph
 from diffad_export.grids import GridLayout

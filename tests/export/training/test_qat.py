@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from diffad_calibration.int8ranges import ConvRanges, int8_ranges
-from diffad_calibration.variants import Graphs
+from diffad_calibration.precision.int8ranges import ConvRanges, int8_ranges
+from diffad_calibration.precision.variants import Graphs
 from diffad_export.backbone import Extractor
 from diffad_export.backbone.extractor import BackboneFacts
 from diffad_export.config import OptimiserConfig
