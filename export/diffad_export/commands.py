@@ -188,7 +188,7 @@ def export_run(
     if taken := {"steps", "width"}.intersection(path for path, _ in map(_setting, settings)):
         raise InputError(f"--set {min(taken)} is what a search chooses", mend=f"Use --{min(taken)}")
     chosen_from = _given({"steps": steps, "widths": width})
-    timed = [name for name in PRECISIONS if name in options.precisions]
+    timed = tuple(name for name in PRECISIONS if name in options.precisions)
     wanted = SearchOptions(budget_ms, precisions=timed, frame_size=frame_size, **chosen_from)
     return search_export(run, data, out, options, wanted, watch)
 

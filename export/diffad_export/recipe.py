@@ -16,7 +16,7 @@ from diffad_export.config import ScoreConfig
 from diffad_export.device import pick_device
 from diffad_export.distributed import is_alone
 from diffad_export.exportoptions import ExportOptions
-from diffad_export.judging import Judged, judge
+from diffad_export.judging import Judged, judge, labelled_set
 from diffad_export.pasted import PastedSet
 from diffad_export.provenance import package_versions, processor
 from diffad_export.runfolder import Run, open_run
@@ -66,6 +66,8 @@ def export(
         raise InputError("export works in one process", mend="Start it without torchrun")
     run = open_run(run_folder)
     split = category_split(run, data, options.category)
+    if options.labelled is not None:
+        labelled_set(options.labelled, run.config.size)  # a wrong folder is told before the training, not after it
     score, config = options.score, run.config
     student = make_student(run, split, options.distil, score, device)
     model, extractor, pasted = student.model, student.extractor, student.pasted

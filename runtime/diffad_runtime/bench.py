@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from diffad_runtime.bundle import Bundle
-from diffad_runtime.engines.select import open_engine, runnable
+from diffad_runtime.engines.select import open_engine, suited
 from diffad_runtime.errors import InputError
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.latency import StageRecorders
@@ -126,7 +126,7 @@ def bench(
         raise InputError(
             f"cannot time {frames} frames of {height} x {width}", mend="Give at least one frame, one pixel"
         )
-    names = list(variants) if variants is not None else runnable(bundle, backend)
+    names = list(variants) if variants is not None else suited(bundle, backend)
     extra = extra or {}
     if len({*names, *extra}) != len(names) + len(extra) or not names:
         raise InputError(f"expected different variants, at least one, got {[*names, *extra]}", mend="Name each once")

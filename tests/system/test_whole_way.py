@@ -77,7 +77,7 @@ def test_train_and_export_say_what_they_made(way: Way) -> None:
     assert way.trained["good_images"] == {"plates": 30}
     assert 4 <= way.trained["held_back"]["plates"] <= 10
     assert way.exported["bundle"] == str(way.bundle)
-    assert set(way.exported["variants"]) == {"fp32", "int8"}
+    assert set(way.exported["variants"]) == {"fp32", "fp16", "int8", "int8-trt", "int8-fp16-trt"}
     assert way.exported["parity"]["variants"]["fp32"]["flips"] == 0
     assert way.exported["size_mb"] * 1e6 == pytest.approx(way.bundle.stat().st_size)
 

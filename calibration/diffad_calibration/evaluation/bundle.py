@@ -26,7 +26,7 @@ from diffad_calibration.evaluation.references import Features
 from diffad_calibration.references.grid import on_finest_grid
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.select import open_engine, runnable
+from diffad_runtime.engines.select import open_engine, suited
 from diffad_runtime.errors import InputError
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
@@ -121,7 +121,7 @@ def bundle_lineup(
         InputError: an unknown backend or variant, or one named twice.
     """
     manifest = bundle.manifest
-    names = list(variants) or sorted(runnable(bundle, backend), key=lambda name: name != manifest.default_variant)
+    names = list(variants) or sorted(suited(bundle, backend), key=lambda name: name != manifest.default_variant)
     if len(set(names)) != len(names):
         raise InputError(f"expected different variants, got {', '.join(names)}", mend="Name each once")
     against = EXACT if EXACT in names else None

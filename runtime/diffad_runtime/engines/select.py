@@ -80,6 +80,20 @@ def runnable(bundle: Bundle, backend: str = "auto", *, foreign: bool = False) ->
     return [name for name, variant in variants.items() if foreign or variant.target != "tensorrt"]
 
 
+def suited(bundle: Bundle, backend: str = "auto") -> list[str]:
+    """Those of `runnable` that are worth a look where none is named: FP16 on a CPU is FP32 with casts, and slower.
+
+    Raises:
+        InputError: unknown backend.
+    """
+    names = runnable(bundle, backend)
+    if backend == "tensorrt":
+        return names
+    chosen = bundle.manifest.default_variant
+    kept = [name for name in names if bundle.manifest.variants[name].precision != "fp16" or name == chosen]
+    return kept or names
+
+
 def _check_backend(backend: str) -> None:
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}", mend=f"Name one of {', '.join(BACKENDS)}")
