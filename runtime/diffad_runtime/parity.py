@@ -153,7 +153,7 @@ def check(parity: Parity, precision: str, *, called: str | None = None) -> None:
                 mend="Calibrate on more frames, or keep more of the graph in float",
             )
     # Of few frames one may flip: that which set the threshold lies right below it.
-    allowed = max(tolerance.flip_share > 0, math.floor(tolerance.flip_share * len(parity.frames)))
+    allowed = max(int(tolerance.flip_share > 0), math.floor(tolerance.flip_share * len(parity.frames)))
     if parity.flips > allowed:
         flipped = [str(index) for index, frame in enumerate(parity.frames) if frame.flipped]
         raise GateError(

@@ -58,6 +58,12 @@ def test_the_gate_names_frame_and_figure(other: FrameOutcome, message: str) -> N
         check(parity, "fp32")
 
 
+def test_of_few_frames_one_may_flip_where_any_may() -> None:
+    check(compare([outcome()] * 2, [outcome(ng=True), outcome()]), "fp16")
+    with pytest.raises(GateError, match="2 of 2 frames, at most 1 allowed"):
+        check(compare([outcome()] * 2, [outcome(ng=True)] * 2), "fp16")
+
+
 def test_int8_may_flip_a_small_share() -> None:
     reference = [outcome()] * 10
     check(compare(reference, [outcome(ng=True), *reference[1:]]), "int8")
