@@ -106,7 +106,7 @@ def _parity(checks: Sequence[GoldenCheck], golden: Sequence[GoldenFrame]) -> Any
             flips = f"{found.flips} of {len(found.frames)}"
             figures = [*(f"{value:.2g}" for value in values), flips, _share(values, TOLERANCES[check.precision])]
         rows.append([name, *figures, check.status])
-    return table(title, (*columns, "verdict"), rows, left=2)
+    return table(title, (*columns, "verdict"), rows, left=1)
 
 
 def _share(values: Sequence[float], limit: Tolerance) -> str:
