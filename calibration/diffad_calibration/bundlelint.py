@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffad_calibration.lint import Finding, compare_weights, lint
+from diffad_calibration.precision.variantrecord import MEMBER, CalibrationRecord
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.errors import InputError
 
@@ -37,17 +38,27 @@ def lint_bundle(bundle: Bundle, variants: Sequence[str] | None = None) -> list[G
 
     Raises:
         InputError: an unknown variant, or one named twice.
+        BundleError: its calibration record cannot be read.
     """
     names = list(bundle.manifest.variants) if variants is None else list(variants)
     if len(set(names)) != len(names):
         raise InputError(f"expected different variants, got {', '.join(names)}", mend="Name each once")
     exact = bundle.graphs(_EXACT) if _EXACT in bundle.manifest.variants else None
+    apart = {_EXACT, *_tuned(bundle)}
     found = []
     for name in names:
         target = bundle.variant(name).target
         for index, (what, graph) in enumerate(zip(_GRAPHS, bundle.graphs(name), strict=True)):
             findings = lint(graph, target)
-            if exact is not None and name != _EXACT:
+            if exact is not None and name not in apart:
                 findings = [*findings, *compare_weights(exact[index], graph)]
             found.append(GraphFindings(name, what, target, tuple(findings)))
     return found
+
+
+def _tuned(bundle: Bundle) -> set[str]:
+    """Variants whose weights were trained further: they are not FP32's, and are judged by their answers alone."""
+    if MEMBER not in bundle.manifest.members:
+        return set()
+    variants = CalibrationRecord.of_bytes(bundle.read(MEMBER)).variants
+    return {name for name, record in variants.items() if record.tuned}

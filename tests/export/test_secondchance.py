@@ -12,6 +12,7 @@ import torch
 from onnx import numpy_helper
 
 from diffad_calibration import oracle
+from diffad_calibration.bundlelint import lint_bundle
 from diffad_calibration.dataset import open_dataset
 from diffad_calibration.precision.coverage import int8_coverage
 from diffad_calibration.precision.sensitivity import LayerEffect
@@ -27,7 +28,7 @@ from diffad_export.runfolder import open_run
 from diffad_export.secondchance import Chances, certified, effects_of, relieve
 from diffad_export.split import Split
 from diffad_export.student_model import StudentModel, make_student
-from diffad_runtime.bundle import Bundle, open_bundle
+from diffad_runtime.bundle import Bundle, describe_members, open_bundle, write_bundle
 from diffad_runtime.errors import DataError, GateError
 from diffad_runtime.selfcheck import check_variants
 
@@ -139,6 +140,21 @@ def test_a_weight_tensor_that_is_not_fp32s_is_named(bundle: Bundle, name: str, w
 @pytest.fixture(scope="module")
 def effects(parts: Parts) -> list[LayerEffect]:
     return effects_of(parts.judged, "int8", parts.pasted)
+
+
+def test_verify_takes_tuned_weights_where_the_record_says_so(bundle: Bundle, tmp_path: Path) -> None:
+    form = FORMS["int8"]
+    weight = "model.denoiser.trunks.0.first.conv.weight"
+    for tuned in (False, True):
+        members = {name: bundle.read(name) for name in bundle.manifest.members}
+        members[form.reconstructor] = times(members[form.reconstructor], 1.2, weight)
+        record = CalibrationRecord.of_bytes(members[MEMBER])
+        record.variants["int8"].tuned = tuned
+        members[MEMBER] = record.to_bytes()
+        manifest = bundle.manifest.model_copy(update={"members": describe_members(members)})
+        other = open_bundle(write_bundle(tmp_path / "other.diffad", manifest, members))
+        found = [finding.where for one in lint_bundle(other) for finding in one.findings]
+        assert found == ([] if tuned else [weight])
 
 
 def wants(count: int) -> Callable[[Judged, list[str]], Any]:

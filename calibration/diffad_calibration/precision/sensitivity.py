@@ -1,7 +1,8 @@
 """What rounding one layer does: to its own output, to the map, and to the AUPRO of a labelled set.
 
-One convolution is rounded at a time, in the graph that holds it, all else stays FP32. The extractor counts like the
-student: noise on its features goes into the residual directly. Knows engines and graphs. Does not know gates.
+One convolution is rounded at a time, in the graph that holds it; all else stays FP32, or FP16 beside the variant that
+mixes both. The extractor counts like the student: noise on its features goes into the residual directly.
+Knows engines and graphs. Does not know gates.
 """
 
 from collections.abc import Callable, Iterator, Sequence
