@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from diffad_runtime.bundle import Bundle
-from diffad_runtime.engines.select import open_engine, suited
+from diffad_runtime.engines.choice import choose, suited
+from diffad_runtime.engines.ondevice import OnDevice
+from diffad_runtime.engines.select import open_engine
 from diffad_runtime.errors import InputError
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.latency import StageRecorders
@@ -99,6 +101,7 @@ def bench(
     frame_size: tuple[int, int] | None = (1080, 1920),
     *,
     threads: int | None = None,
+    device: OnDevice | None = None,
     extra: dict[str, Contestant] | None = None,
     on_round: Callable[[int, int], None] | None = None,
 ) -> BenchReport:
@@ -111,7 +114,7 @@ def bench(
             times then say little of TensorRT's. The first stands for the bundle unless its default is among them.
         frames: rounds, after a warm-up.
         frame_size: (H, W); None: the input size, so that nothing is resized.
-        threads: as `open_engine`.
+        threads, device: as `open_engine`.
         extra: more contestants: name -> function of a uint8 (H, W, 3) frame that returns milliseconds per stage;
             without a stage "total", the sum counts.
         on_round: called with (done, all) after each round.
@@ -126,6 +129,8 @@ def bench(
         raise InputError(
             f"cannot time {frames} frames of {height} x {width}", mend="Give at least one frame, one pixel"
         )
+    if variants is None:
+        backend = choose(bundle, backend).backend
     names = list(variants) if variants is not None else suited(bundle, backend)
     extra = extra or {}
     if len({*names, *extra}) != len(names) + len(extra) or not names:
@@ -134,7 +139,7 @@ def bench(
     recorders: dict[str, StageRecorders] = {name: StageRecorders() for name in (*names, *extra)}
     try:
         for name in names:
-            engine = open_engine(bundle, backend, name, threads, foreign=True)
+            engine = open_engine(bundle, backend, name, threads, foreign=True, device=device)
             inspectors[name] = Inspector(engine, DecisionRules.of(bundle.manifest), bundle_digest=bundle.digest)
         contestants = {name: _timed(inspector) for name, inspector in inspectors.items()} | extra
         pictures = _noise(height, width)

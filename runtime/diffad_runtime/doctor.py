@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import cv2
 
+from diffad_runtime.enginecache.location import cache_folder
+
 Status = Literal["ok", "warn", "fail"]
 
 _EXPORT_MODULES = ("torch", "onnx", "onnxscript", "safetensors", "efficientnet_lite_pytorch", "jinja2", "matplotlib")
@@ -48,12 +50,6 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything, in an order from the ground up. Never raises for what it finds."""
     return [finding for check in _CHECKS for finding in check()]
-
-
-def cache_folder() -> Path:
-    """Where engines built on this device are kept: $XDG_CACHE_HOME/diffad-edge, or ~/.cache/diffad-edge."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "diffad-edge"
 
 
 def _python() -> Iterator[Finding]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.select import open_engine
+from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DiffadError, EngineError, InputError
 from diffad_runtime.feed import Feed
 from diffad_runtime.geometry import to_input
@@ -26,8 +26,7 @@ from diffad_runtime.result import Frame, Image, Result, Verdict
 from diffad_runtime.rules import DecisionRules
 from diffad_runtime.scoring import image_score
 from diffad_runtime.sources import Source, open_source
-
-_MID_GREY = 128
+from diffad_runtime.startup import start
 
 
 class Inspector:
@@ -62,32 +61,31 @@ class Inspector:
         *,
         pixel_threshold: float | None = None,
         image_threshold: float | None = None,
+        device: OnDevice | None = None,
     ) -> "Inspector":
-        """Verify a bundle, make its engine, and run it once so that the first part does not wait.
+        """Verify a bundle, make its engine, and hold it against the bundle's golden frames.
+
+        Where TensorRT is used, the first call on a device builds engines, which takes minutes; they are kept.
 
         Args:
             path: NAME.diffad.
-            backend: "auto", "onnxruntime" or "tensorrt".
-            variant: of the bundle; None: its default.
+            backend: "auto", "onnxruntime", "tensorrt", "onnxruntime-cuda" or "onnxruntime-tensorrt".
+            variant: of the bundle; None: as startup.start tries them.
             threads: on the CPU; None: as many as this process may use.
             pixel_threshold, image_threshold: in place of the bundle's.
+            device: how engines are built and kept, and who is told; None: the user's cache folder, and the log.
 
         Raises:
             BundleError: the bundle must not be trusted.
             InputError: unknown backend or variant, NaN as threshold.
-            EngineError: the engine cannot be made or does not run.
+            EngineError, MissingExtraError: the engine cannot be made or does not run.
+            GateError: it does not judge the golden frames as torch did.
         """
         bundle = open_bundle(path)
         rules = DecisionRules.of(bundle.manifest).with_thresholds(pixel=pixel_threshold, image=image_threshold)
-        engine = open_engine(bundle, backend, variant, threads)
+        started = start(bundle, backend, variant, threads, device=device)
         # Only the manifest and the digest are kept: the engine holds its own copy of the graphs.
-        inspector = cls(engine, rules, bundle_digest=bundle.digest, manifest=bundle.manifest)
-        try:
-            engine.infer(np.full((engine.input_size, engine.input_size, 3), _MID_GREY, np.uint8))
-        except DiffadError:
-            inspector.close()
-            raise
-        return inspector
+        return cls(started.engine, rules, bundle_digest=bundle.digest, manifest=bundle.manifest)
 
     def inspect(self, frame: Image | Frame, part_id: str = "") -> Result:
         """Judge one frame.

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from diffad_runtime.bundle import Bundle, GoldenFrame
 from diffad_runtime.bundle.strictjson import one_line
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.select import open_engine, runnable
-from diffad_runtime.errors import BundleError, EngineError, GateError, InputError
+from diffad_runtime.engines.choice import choose, runnable
+from diffad_runtime.engines.ondevice import OnDevice
+from diffad_runtime.engines.select import open_engine
+from diffad_runtime.errors import BundleError, EngineError, GateError, InputError, MissingExtraError
 from diffad_runtime.geometry import to_input
 from diffad_runtime.parity import FrameOutcome, FrameParity, Parity, check, compare, in_units, summary
 from diffad_runtime.result import FloatMap
@@ -159,12 +161,13 @@ def check_variants(
     variants: Sequence[str] | None = None,
     *,
     threads: int | None = None,
+    device: OnDevice | None = None,
     on_round: Callable[[int, int], None] | None = None,
 ) -> list[GoldenCheck]:
     """`check_golden` for several variants on this machine, each with an engine of its own; one after the other.
 
     Args:
-        backend, threads: as `open_engine`.
+        backend, threads, device: as `open_engine`.
         variants: None: all that the backend computes, those made for TensorRT on onnxruntime too.
         on_round: called with (done, all) after each variant.
 
@@ -175,6 +178,8 @@ def check_variants(
         InputError: an unknown backend or variant, or one named twice.
         BundleError: a golden record without the figures that are needed.
     """
+    if variants is None:
+        backend = choose(bundle, backend).backend
     names = runnable(bundle, backend, foreign=True) if variants is None else list(variants)
     for name in names:
         bundle.variant(name)
@@ -183,9 +188,9 @@ def check_variants(
     found: list[GoldenCheck] = []
     for name in names:
         try:
-            with open_engine(bundle, backend, name, threads, foreign=True) as engine:
+            with open_engine(bundle, backend, name, threads, foreign=True, device=device) as engine:
                 found.append(check_golden(bundle, engine))
-        except EngineError as error:
+        except (EngineError, MissingExtraError) as error:
             found.append(_found(bundle, name, backend, error.what, failed=True))
         if on_round is not None:
             on_round(len(found), len(names))

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 
 from diffad_runtime.bench import bench
 from diffad_runtime.bundle import Bundle, describe_members, open_bundle, write_bundle
+from diffad_runtime.engines.choice import runnable
 from diffad_runtime.engines.fake import FakeEngine
 from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine, usable_cores
-from diffad_runtime.engines.select import open_engine, runnable
+from diffad_runtime.engines.select import open_engine
 from diffad_runtime.errors import BundleError, EngineError, InputError
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.manifest import Manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diffad_runtime.bundle import Bundle, open_bundle
-from diffad_runtime.engines.select import runnable, suited
+from diffad_runtime.engines.choice import runnable, suited
 from diffad_runtime.errors import InputError
 from diffad_runtime.manifest import Manifest
 

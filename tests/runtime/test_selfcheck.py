@@ -224,7 +224,7 @@ def test_an_engine_that_cannot_be_made_is_a_finding(tiny_bundle: Path, tmp_path:
     found = check_variants(bundle, "tensorrt")
     assert [one.variant for one in found] == ["fp32", "fp16", "int8-trt"]
     assert {(one.status, one.backend, one.parity) for one in found} == {("failed", "tensorrt", None)}
-    with pytest.raises(EngineError, match="variant 'fp32' on tensorrt cannot be checked: the TensorRT backend"):
+    with pytest.raises(EngineError, match="variant 'fp32' on tensorrt cannot be checked: TensorRT is not installed"):
         found[0].require()
 
 

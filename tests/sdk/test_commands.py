@@ -71,7 +71,7 @@ def test_run_writes_masks_results_and_overlays(tiny_bundle: Path, parts: Path, t
 def test_run_prints_a_summary_and_takes_no_more_than_asked(tiny_bundle: Path) -> None:
     done = cli("run", tiny_bundle, "--camera", "synthetic://line?fps=0", "--max-frames", 3)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr.splitlines()[-1].startswith("engine: onnxruntime, variant 'fp32' (")
     facts = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in done.stdout.splitlines()}
     assert facts["frames"] == "3"
     assert facts["engine"] == "onnxruntime, variant fp32"
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_a_camera_cleanly_with_its_summary(tiny_bundle: Path, tmp_pa
     record = json.loads(out.splitlines()[-1])
     assert record["interrupted"] is True
     assert record["frames"] == len(results.read_text().splitlines()) > 0
-    assert error == ""
+    assert all(line.startswith(("engine: ", "warning: the bundle has no golden")) for line in error.splitlines())
 
 
 def test_on_a_terminal_one_line_moves(tiny_bundle: Path) -> None:

@@ -199,7 +199,7 @@ def test_lint_findings_are_shown_and_refused(bundle: Bundle, capsys: pytest.Capt
 def test_what_is_refused_goes_before_what_failed(bundle: Bundle, checks: list[GoldenCheck]) -> None:
     failed = check_variants(bundle, "tensorrt")
     raise_refusal(checks[:1], [finding()][:0])
-    with pytest.raises(EngineError, match="no engine could check fp32, off: the TensorRT backend"):
+    with pytest.raises(EngineError, match="no engine could check fp32, off: TensorRT is not installed"):
         raise_refusal(failed, [])
     with pytest.raises(GateError, match="off by its golden frames, off by the lint"):
         raise_refusal([*failed, *checks], [finding()])

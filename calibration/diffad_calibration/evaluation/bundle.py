@@ -26,7 +26,8 @@ from diffad_calibration.evaluation.references import Features
 from diffad_calibration.references.grid import on_finest_grid
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.select import open_engine, suited
+from diffad_runtime.engines.choice import choose, suited
+from diffad_runtime.engines.select import open_engine
 from diffad_runtime.errors import InputError
 from diffad_runtime.result import Image
 from diffad_runtime.scoring import image_score
@@ -121,6 +122,8 @@ def bundle_lineup(
         InputError: an unknown backend or variant, or one named twice.
     """
     manifest = bundle.manifest
+    if not variants:
+        backend = choose(bundle, backend).backend
     names = list(variants) or sorted(suited(bundle, backend), key=lambda name: name != manifest.default_variant)
     if len(set(names)) != len(names):
         raise InputError(f"expected different variants, got {', '.join(names)}", mend="Name each once")

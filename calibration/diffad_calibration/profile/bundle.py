@@ -13,8 +13,8 @@ from diffad_calibration.profile.peak import SHAPES, fastest
 from diffad_calibration.profile.trace import TracedGraph
 from diffad_calibration.profile.work import FLOAT_CONVOLUTIONS, INT8_CONVOLUTIONS, convolution_work
 from diffad_runtime.bundle import Bundle
+from diffad_runtime.engines.choice import suited
 from diffad_runtime.engines.onnxruntime import usable_cores
-from diffad_runtime.engines.select import suited
 from diffad_runtime.errors import InputError
 
 _WARM_UP = 3
@@ -45,7 +45,7 @@ def profile_bundle(
         DiffadError: onnxruntime refuses a graph.
     """
     known = list(bundle.manifest.variants)
-    names = list(variants) if variants is not None else suited(bundle)
+    names = list(variants) if variants is not None else suited(bundle, "onnxruntime")
     if frames < 1 or not names or not set(names) <= set(known):
         raise InputError(
             f"cannot profile {frames} frames of {', '.join(names) or 'no variant'}",

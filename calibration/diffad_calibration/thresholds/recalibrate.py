@@ -19,12 +19,13 @@ from diffad_calibration.thresholds.labelledfolder import labelled_frames, labell
 from diffad_calibration.thresholds.normalscores import normal_scores
 from diffad_calibration.thresholds.setting import DEFAULT_RATE, conformal_thresholds, too_few
 from diffad_runtime.bundle import Bundle, describe_members, open_bundle, write_bundle
-from diffad_runtime.engines.select import open_engine
+from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DataError, InputError
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.manifest import Manifest, Thresholds
 from diffad_runtime.rules import DecisionRules
 from diffad_runtime.sources import open_source
+from diffad_runtime.startup import start
 
 _GOLDEN = "golden/"
 
@@ -42,7 +43,7 @@ class RecalibrateOptions:
         false_reject_rate: share of good parts that may be rejected; None: what the bundle was made for. With `labelled`
             the ceiling on labelled good images, None: no ceiling.
         labelled: folder with good and defective images, to choose the image threshold between them.
-        backend, variant, threads: as open_engine.
+        backend, variant, threads, device: as startup.start.
         force: also where more than MOST_ABOVE of the new frames lie above the old threshold.
     """
 
@@ -53,6 +54,7 @@ class RecalibrateOptions:
     variant: str | None = None
     threads: int | None = None
     force: bool = False
+    device: OnDevice | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,7 @@ def recalibrate(
     kinds = labelled_kinds(options.labelled) if options.labelled else []  # looked for before the work, read after it
     bundle = open_bundle(model)
     manifest = bundle.manifest
-    engine = open_engine(bundle, options.backend, options.variant, options.threads)
+    engine = start(bundle, options.backend, options.variant, options.threads, device=options.device).engine
     with Inspector(engine, DecisionRules.of(manifest), bundle_digest=bundle.digest, manifest=manifest) as inspector:
         rate = manifest.thresholds.pixel_rate
         source = open_source(good)

@@ -13,12 +13,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import Self
 
 from diffad_runtime.errors import EngineError
 from diffad_runtime.result import FloatMap, Image
 
 Tensors = Mapping[str, FloatMap]
 """Name -> float32 array, as the graphs name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What the graphs gave for one frame, by their names, and milliseconds spent in each. Arrays are fresh."""
+
+    maps: Tensors
+    extract_ms: float
+    reconstruct_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +58,8 @@ class Engine(ABC):
     input_size: int
 
     @abstractmethod
-    def _extract(self, image: Image) -> Tensors:
-        """uint8 (1, S, S, 3) BGR -> "x" (1, 3, S, S) in [-1, 1] and features (1, C, g, g), by name."""
-
-    @abstractmethod
-    def _reconstruct(self, inputs: Tensors) -> Tensors:
-        """What `_extract` gave -> "anomaly_map" (1, S, S), "feature_score" (1, G, G); maybe "pixel_score"."""
+    def _infer(self, image: Image) -> Ran:
+        """uint8 (1, S, S, 3) BGR -> "anomaly_map" (1, S, S), "feature_score" (1, G, G); maybe "pixel_score"."""
 
     @abstractmethod
     def close(self) -> None:
@@ -74,12 +80,8 @@ class Engine(ABC):
                 f"the engine expects a uint8 image of shape {expected}, got {image.dtype} {image.shape}",
                 mend="Resize the frame first, or hand it to Inspector.inspect, which does",
             )
-        start = time.perf_counter()
-        between = self._extract(np.ascontiguousarray(image[None]))
-        middle = time.perf_counter()
-        maps = self._reconstruct(between)
-        end = time.perf_counter()
-        anomaly, pixel = maps["anomaly_map"], maps.get("pixel_score")
+        ran = self._infer(np.ascontiguousarray(image[None]))
+        anomaly, pixel = ran.maps["anomaly_map"], ran.maps.get("pixel_score")
         if not np.isfinite(anomaly).all():
             raise EngineError(
                 f"the {self.backend} engine, variant {self.variant}, gave a map with NaN or infinite values",
@@ -88,13 +90,33 @@ class Engine(ABC):
         return RawMaps(
             anomaly=anomaly[0],
             pixel=None if pixel is None else pixel[0],
-            feature=maps["feature_score"][0],
-            extract_ms=1e3 * (middle - start),
-            reconstruct_ms=1e3 * (end - middle),
+            feature=ran.maps["feature_score"][0],
+            extract_ms=ran.extract_ms,
+            reconstruct_ms=ran.reconstruct_ms,
         )
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class TwoCallEngine(Engine):
+    """An engine that is called once for each graph, with what lies between in the host's memory."""
+
+    @abstractmethod
+    def _extract(self, image: Image) -> Tensors:
+        """uint8 (1, S, S, 3) BGR -> "x" (1, 3, S, S) in [-1, 1] and features (1, C, g, g), by name."""
+
+    @abstractmethod
+    def _reconstruct(self, inputs: Tensors) -> Tensors:
+        """What `_extract` gave -> maps, as `_infer`."""
+
+    def _infer(self, image: Image) -> Ran:
+        start = time.perf_counter()
+        between = self._extract(image)
+        middle = time.perf_counter()
+        maps = self._reconstruct(between)
+        end = time.perf_counter()
+        return Ran(maps, 1e3 * (middle - start), 1e3 * (end - middle))

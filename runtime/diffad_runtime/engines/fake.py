@@ -8,12 +8,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from diffad_runtime.engines.base import Engine, Tensors
+from diffad_runtime.engines.base import Tensors, TwoCallEngine
 from diffad_runtime.errors import EngineError
 from diffad_runtime.result import Image
 
 
-class FakeEngine(Engine):
+class FakeEngine(TwoCallEngine):
     """Says that whatever is not mid-grey is anomalous: the blurred absolute difference from grey 128, over 128.
 
     It has two feature tensors, means over 4 x 4 and 8 x 8 pixels; the feature score is made of the finer one.

@@ -1,4 +1,4 @@
-"""The two graphs run by ONNX Runtime on the CPU.
+"""The two graphs run by ONNX Runtime: on the CPU, or on a GPU where a provider for it is asked for.
 
 Knows onnxruntime's sessions, options and exceptions. Does not know the bundle, nor what the maps mean.
 
@@ -15,7 +15,9 @@ import cv2
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from diffad_runtime.engines.base import Engine, Tensors
+from diffad_runtime.engines.base import Tensors, TwoCallEngine
+from diffad_runtime.engines.providers import Provider
+from diffad_runtime.engines.signature import Nodes, check_signature
 from diffad_runtime.errors import EngineError, InputError
 from diffad_runtime.result import Image
 
@@ -27,11 +29,6 @@ DISABLED_OPTIMISERS = ["WeightBiasQuantization"]
 business; and with scales in FP16 it goes wrong: features of an extractor were off by 1.6 standard deviations, by 0.14
 without it (onnxruntime 1.32)."""
 
-_Node = tuple[str, list[Any]]  # type, shape
-_Nodes = dict[str, _Node]  # by name
-_FEATURES: _Node = ("tensor(float)", [1, "C", "g", "g"])
-_MAP: _Node = ("tensor(float)", [1, "G", "G"])
-
 # onnxruntime's exceptions have no base of their own; missing inputs are a ValueError, conversions a RuntimeError.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
@@ -40,8 +37,13 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-class OnnxRuntimeEngine(Engine):
-    """Runs a variant's graphs on the CPU. With more than one thread it sets OpenCV to one, in the whole process.
+_ON_CPU = Provider()
+
+
+class OnnxRuntimeEngine(TwoCallEngine):
+    """Runs a variant's graphs, on the CPU unless another provider is named.
+
+    With more than one thread it sets OpenCV to one, in the whole process.
 
     Args:
         extractor: serialised ONNX. image uint8 (1, S, S, 3) -> x float32 (1, 3, S, S), and features float32
@@ -51,14 +53,14 @@ class OnnxRuntimeEngine(Engine):
         input_size: S.
         variant: its name, for results and messages.
         threads: worker threads; None: as many as this process may use.
+        provider: of the sessions.
         verbose: let onnxruntime's warnings through.
 
     Raises:
-        EngineError: a graph that onnxruntime refuses, or with other inputs and outputs than these.
+        EngineError: a graph that onnxruntime refuses, or with other inputs and outputs than these; or onnxruntime fell
+            back to the CPU where another provider was asked for.
         InputError: threads below 1.
     """
-
-    backend = "onnxruntime"
 
     def __init__(
         self,
@@ -68,10 +70,12 @@ class OnnxRuntimeEngine(Engine):
         input_size: int,
         variant: str,
         threads: int | None = None,
+        provider: Provider = _ON_CPU,
         verbose: bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads must be 1 or more, got {threads}", mend="Leave it out for a default")
+        self.backend = provider.backend
         self.variant = variant
         self.input_size = input_size
         self.threads = threads or usable_cores()
@@ -80,9 +84,14 @@ class OnnxRuntimeEngine(Engine):
             # frame nothing: 15.5 ms a frame against 12.5 without them (2 threads on 2 x86 cores, 1080p, INT8).
             cv2.setNumThreads(1)
         ort.set_default_logger_severity(_WARNINGS if verbose else _FATAL)
-        self._extractor = self._session(extractor, "extractor", verbose)
-        self._reconstructor = self._session(reconstructor, "reconstructor", verbose)
-        self._check_signature()
+        self._extractor = self._session(extractor, "extractor", provider, verbose)
+        self._reconstructor = self._session(reconstructor, "reconstructor", provider, verbose)
+        check_signature(
+            (_nodes(self._extractor.get_inputs()), _nodes(self._extractor.get_outputs())),
+            (_nodes(self._reconstructor.get_inputs()), _nodes(self._reconstructor.get_outputs())),
+            input_size=input_size,
+            variant=variant,
+        )
         self._between = [node.name for node in self._extractor.get_outputs()]
         self._maps = [node.name for node in self._reconstructor.get_outputs()]
 
@@ -105,38 +114,22 @@ class OnnxRuntimeEngine(Engine):
         except _ORT_ERRORS as error:
             raise self._failed(f"{what} failed", error) from error
 
-    def _session(self, graph: bytes, what: str, verbose: bool) -> Any:
+    def _session(self, graph: bytes, what: str, provider: Provider, verbose: bool) -> Any:
         options = session_options(self.threads, verbose=verbose)
         try:
-            return ort.InferenceSession(
-                graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED_OPTIMISERS
+            session = ort.InferenceSession(
+                graph, options, providers=provider.chain(), disabled_optimizers=DISABLED_OPTIMISERS
             )
         except _ORT_ERRORS as error:
             raise self._failed(f"{what} cannot be loaded", error) from error
-
-    def _check_signature(self) -> None:
-        size = self.input_size
-        made, scored = _nodes(self._extractor.get_outputs()), _nodes(self._reconstructor.get_outputs())
-        features = {name: _FEATURES for name in made if name != "x"} or {"f": _FEATURES}
-        grid = scored.get("feature_score", _MAP)
-        maps: _Nodes = {"anomaly_map": ("tensor(float)", [1, size, size]), "feature_score": _square(grid, _MAP)}
-        if "pixel_score" in scored:
-            maps["pixel_score"] = maps["feature_score"]
-        image: _Nodes = {"image": ("tensor(uint8)", [1, size, size, 3])}
-        x: _Nodes = {"x": ("tensor(float)", [1, 3, size, size])}
-        between: _Nodes = x | {name: _square(made.get(name, form), form) for name, form in features.items()}
-        for what, got, expected in (
-            ("extractor's inputs are", _nodes(self._extractor.get_inputs()), image),
-            ("extractor's outputs are", made, between),
-            ("reconstructor's inputs are", _nodes(self._reconstructor.get_inputs()), between),
-            ("reconstructor's outputs are", scored, maps),
-        ):
-            # Names in place of numbers mean sizes that are not fixed.
-            if got != expected or not all(isinstance(side, int) for _, shape in got.values() for side in shape):
-                raise EngineError(
-                    f"variant {self.variant!r}: the {what} {_text(got)}, expected {_text(expected)}, of fixed size",
-                    mend=_EXPORT_AGAIN,
-                )
+        if provider.name not in (used := session.get_providers()):
+            # onnxruntime goes on with what is left, and says so in its log only.
+            raise EngineError(
+                f"onnxruntime, variant {self.variant!r}: {provider.name} does not work here, it fell back to "
+                f"{', '.join(used)}",
+                mend="Check that its CUDA, cuDNN or TensorRT libraries are found, or leave --backend out",
+            )
+        return session
 
     def _failed(self, what: str, error: Exception) -> EngineError:
         lines = str(error).strip().splitlines()
@@ -177,16 +170,8 @@ def usable_cores() -> int:
     return cores
 
 
-def _nodes(found: Any) -> _Nodes:
-    return {node.name: (node.type, list(node.shape)) for node in found}
-
-
-def _square(node: _Node, form: _Node) -> _Node:
-    """The node's own sizes where it has the form (1, ..., g, g) of float, else the form, for the message."""
-    kind, shape = node
-    fits = kind == form[0] and len(shape) == len(form[1]) and shape[0] == 1 and shape[-1] == shape[-2]
-    return node if fits else form
-
-
-def _text(nodes: _Nodes) -> str:
-    return ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in nodes.items()) or "none"
+def _nodes(found: Any) -> Nodes:
+    """onnxruntime says "tensor(float)" and "tensor(uint8)"."""
+    words = {"float": "float32"}
+    named = ((node.name, str(node.type).removeprefix("tensor(").rstrip(")"), list(node.shape)) for node in found)
+    return {name: (words.get(kind, kind), shape) for name, kind, shape in named}

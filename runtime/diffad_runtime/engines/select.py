@@ -1,13 +1,15 @@
-"""Picks the engine for a bundle.
+"""Makes the engine for a variant of a bundle on a backend.
 
-Knows which backends exist and what each needs. Does not know how any of them works.
+Knows what each backend is given. Does not know how any of them works, nor which to take (choice.py), nor whether the
+engine judges right (startup.py asks that).
 """
 
 from diffad_runtime.bundle import Bundle
+from diffad_runtime.enginecache.location import cache_folder
 from diffad_runtime.engines.base import Engine
+from diffad_runtime.engines.choice import choose, ladder, runnable
+from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import EngineError, InputError
-
-BACKENDS = ("auto", "onnxruntime", "tensorrt")
 
 
 def open_engine(
@@ -18,82 +20,74 @@ def open_engine(
     *,
     verbose: bool = False,
     foreign: bool = False,
+    device: OnDevice | None = None,
 ) -> Engine:
-    """Make an engine ready to run.
+    """Make an engine ready to run. It is not held against golden frames; `startup.start` does that too.
 
     Args:
         bundle: verified.
-        backend: "onnxruntime", "tensorrt", or "auto": the best that works here, which is onnxruntime in this version.
-        variant: of the bundle; None: its default.
+        backend: one of choice.BACKENDS; "auto": the best that works here.
+        variant: of the bundle; None: the first that the backend would try.
         threads: worker threads on the CPU; None: as many as this process may use.
         verbose: let the inference library's warnings through.
         foreign: let onnxruntime run a variant made for TensorRT, for checks of parity and accuracy: it computes the
-            same graph, not with the same kernels, and slower. Never for judging parts.
+            same graph, not with the same kernels, and slower. Never for judging parts. On "auto" such a variant runs
+            on TensorRT where that works.
+        device: how engines are built and kept; None: in the user's cache folder.
 
     Raises:
         InputError: unknown backend or variant, or a variant made for another backend and not `foreign`.
         EngineError: the backend is not there, or refuses the graphs.
+        MissingExtraError: a package of the backend is not installed.
+        KeyboardInterrupt: the device's watcher cancelled a build.
     """
-    _check_backend(backend)
-    if backend == "tensorrt":
-        raise EngineError(
-            "the TensorRT backend is not part of this version", mend="Use --backend onnxruntime, or a later version"
-        )
-    name = bundle.manifest.default_variant if variant is None else variant
-    extractor, reconstructor = bundle.graphs(name)
-    if bundle.manifest.variants[name].target == "tensorrt" and not foreign:
-        others = runnable(bundle)
-        raise InputError(
-            f"variant {name!r} is made for TensorRT, not for onnxruntime",
-            mend=f"Name one of {', '.join(others)}" if others else "Export the variant fp32 as well",
-        )
+    device = device or OnDevice()
+    taken = choose(bundle, backend, variant).backend
+    name = ladder(bundle, taken)[0] if variant is None else variant
+    check_made_for(bundle, taken, name, foreign=foreign)
+    if taken == "tensorrt":
+        from diffad_runtime.tensorrt.opening import open_tensorrt  # noqa: PLC0415  loads nothing of TensorRT by itself
+
+        return open_tensorrt(bundle, name, device).engine
+    return _onnxruntime(bundle, taken, name, threads, device, verbose=verbose)
+
+
+def _onnxruntime(
+    bundle: Bundle, backend: str, name: str, threads: int | None, device: OnDevice, *, verbose: bool
+) -> Engine:
     try:
-        from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415  a slow import, made when used
+        import onnxruntime  # noqa: PLC0415  a slow import, made when used
+
+        from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
+        from diffad_runtime.engines.providers import provider_of  # noqa: PLC0415
     except ImportError as error:
         raise EngineError(
             f"onnxruntime cannot be imported: {error}", mend="Run: pip install --force-reinstall onnxruntime"
         ) from error
+    extractor, reconstructor = bundle.graphs(name)
     return OnnxRuntimeEngine(
         extractor,
         reconstructor,
         input_size=bundle.manifest.input_size,
         variant=name,
         threads=threads,
+        provider=provider_of(
+            backend,
+            bundle.variant(name).precision,
+            device.cache or cache_folder(),
+            onnxruntime.get_available_providers(),
+        ),
         verbose=verbose,
     )
 
 
-def runnable(bundle: Bundle, backend: str = "auto", *, foreign: bool = False) -> list[str]:
-    """Variants that a backend runs, in the manifest's order.
-
-    Args:
-        backend: as `open_engine`.
-        foreign: those too that it computes without being what they are made for.
-
-    Raises:
-        InputError: unknown backend.
-    """
-    _check_backend(backend)
-    variants = bundle.manifest.variants
-    if backend == "tensorrt":
-        return [name for name, variant in variants.items() if variant.target != "cpu"]
-    return [name for name, variant in variants.items() if foreign or variant.target != "tensorrt"]
-
-
-def suited(bundle: Bundle, backend: str = "auto") -> list[str]:
-    """Those of `runnable` that are worth a look where none is named: FP16 on a CPU is FP32 with casts, and slower.
-
-    Raises:
-        InputError: unknown backend.
-    """
-    names = runnable(bundle, backend)
-    if backend == "tensorrt":
-        return names
-    chosen = bundle.manifest.default_variant
-    kept = [name for name in names if bundle.manifest.variants[name].precision != "fp16" or name == chosen]
-    return kept or names
-
-
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}", mend=f"Name one of {', '.join(BACKENDS)}")
+def check_made_for(bundle: Bundle, backend: str, name: str, *, foreign: bool = False) -> None:
+    """Raises InputError for an unknown variant, or one that the backend does not run, or even check (`foreign`)."""
+    if name in runnable(bundle, backend, foreign=foreign):
+        return
+    target, others = bundle.variant(name).target, runnable(bundle, backend)
+    made_for = {"cpu": "CPUs", "tensorrt": "TensorRT"}.get(target, target)
+    raise InputError(
+        f"variant {name!r} is made for {made_for}, not for {backend}",
+        mend=f"Name one of {', '.join(others)}" if others else "Export the variant fp32 as well",
+    )

@@ -13,8 +13,11 @@ from typer.core import TyperGroup
 from diffad_edge.cli import (
     ablate,
     bench,
+    build,
     demo,
     doctor,
+    enginestatus,
+    estimate,
     evaluate,
     export,
     inspect,
@@ -79,12 +82,15 @@ _COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("export", "On the workstation", export.export),
     ("eval", "On the workstation", evaluate.evaluate),
     ("ablate", "On the workstation", ablate.ablate),
+    ("estimate", "On the workstation", estimate.estimate),
+    ("build", "Beside the line", build.build),
     ("run", "Beside the line", run.run),
     ("score", "Beside the line", score.score),
     ("bench", "Beside the line", bench.bench),
     ("recalibrate", "Beside the line", recalibrate.recalibrate),
     ("inspect", "Beside the line", inspect.inspect),
     ("verify", "Beside the line", verify.verify),
+    ("status", "Beside the line", enginestatus.status),
 )
 for _name, _panel, _command in _COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_command)

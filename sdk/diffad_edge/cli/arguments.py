@@ -16,10 +16,21 @@ class Backend(str, Enum):
     AUTO = "auto"
     ONNXRUNTIME = "onnxruntime"
     TENSORRT = "tensorrt"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
 
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="MODEL.diffad", help="The bundle.", show_default=False)]
 BackendOption = Annotated[Backend, typer.Option("--backend", help="Inference engine.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Folder of the engines that TensorRT builds on this device.",
+        show_default="the user's cache folder",
+    ),
+]
 VariantOption = Annotated[
     str | None,
     typer.Option("--variant", help="Variant of the bundle, as 'inspect' lists them.", show_default="the bundle's"),

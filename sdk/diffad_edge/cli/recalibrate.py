@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption, VariantOption
+from diffad_edge.cli.arguments import (
+    Backend,
+    BackendOption,
+    BundleArgument,
+    CacheOption,
+    JsonOption,
+    ThreadsOption,
+    VariantOption,
+)
 
 
 def recalibrate(
@@ -57,6 +65,7 @@ def recalibrate(
     backend: BackendOption = Backend.AUTO,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Set a bundle's thresholds anew on frames of good parts, and write it as its next version.
@@ -67,10 +76,13 @@ def recalibrate(
     """
     from diffad_calibration.thresholds.recalibrate import RecalibrateOptions
     from diffad_calibration.thresholds.recalibrate import recalibrate as renew
+    from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.recalibrateview import show_recalibration
     from diffad_edge.cli.status import Rounds
 
-    options = RecalibrateOptions(frames, false_reject_rate, labelled, backend.value, variant, threads, force)
-    with Rounds("Judging good frames") as rounds:
+    with on_device(cache) as device, Rounds("Judging good frames") as rounds:
+        options = RecalibrateOptions(
+            frames, false_reject_rate, labelled, backend.value, variant, threads, force, device
+        )
         done = renew(model, good, out, options, rounds.update)
     show_recalibration(done, json=json)

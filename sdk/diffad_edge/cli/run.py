@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption, VariantOption
+from diffad_edge.cli.arguments import (
+    Backend,
+    BackendOption,
+    BundleArgument,
+    CacheOption,
+    JsonOption,
+    ThreadsOption,
+    VariantOption,
+)
 
 
 def run(
@@ -42,9 +50,11 @@ def run(
     backend: BackendOption = Backend.AUTO,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Inspect frames until the source ends or Ctrl-C; leaves with 1 where a frame could not be read or judged."""
+    from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.runview import finish
     from diffad_edge.cli.sinks import open_sinks
     from diffad_edge.cli.status import StatusLine
@@ -52,7 +62,9 @@ def run(
     from diffad_runtime.pipeline import run_stream
     from diffad_runtime.sources import open_source
 
-    with Inspector.open(model, backend.value, variant, threads) as inspector, open_source(camera) as source:
+    with on_device(cache) as device:
+        inspector = Inspector.open(model, backend.value, variant, threads, device=device)
+    with inspector, open_source(camera) as source:
         sinks = open_sinks(masks=masks, results=results, overlay=overlay, fps=source.fps_hint)
         with StatusLine() as status:
             summary = run_stream(inspector, source, sinks, max_frames=max_frames, on_result=status.update)

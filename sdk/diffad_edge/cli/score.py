@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, ThreadsOption, VariantOption
+from diffad_edge.cli.arguments import (
+    Backend,
+    BackendOption,
+    BundleArgument,
+    CacheOption,
+    JsonOption,
+    ThreadsOption,
+    VariantOption,
+)
 
 
 def score(
@@ -23,9 +31,11 @@ def score(
     backend: BackendOption = Backend.AUTO,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Inspect the images of a folder; leaves with 1 where one could not be read or judged."""
+    from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.runview import Worst, finish
     from diffad_edge.cli.sinks import open_sinks
     from diffad_edge.cli.status import StatusLine
@@ -35,7 +45,9 @@ def score(
     from diffad_runtime.sources import open_source
 
     total, worst = len(list_images(folder, recursive=True)), Worst()
-    with Inspector.open(model, backend.value, variant, threads) as inspector, open_source(str(folder)) as source:
+    with on_device(cache) as device:
+        inspector = Inspector.open(model, backend.value, variant, threads, device=device)
+    with inspector, open_source(str(folder)) as source:
         sinks = open_sinks(masks=out / "masks", results=out / "results.jsonl", raw=out / "raw" if raw else None)
         with StatusLine(total) as status:
             summary = run_stream(inspector, source, [*sinks, worst], on_result=status.update)

@@ -96,17 +96,22 @@ class StatusLine:
 
 
 class Rounds:
-    """A bar for work of known length, on a terminal only. Redrawn by `update` alone: no thread disturbs a timing."""
+    """A bar for work of known length, on a terminal only, from the first `update` on.
+
+    Redrawn by `update` alone: no thread disturbs a timing.
+    """
 
     def __init__(self, words: str) -> None:
         self._words = words
         self._live = Live(console=stderr(), auto_refresh=False, transient=True) if sys.stderr.isatty() else None
-        self._shown = 0.0
+        self._shown: float | None = None
 
     def update(self, done: int, total: int | None) -> None:
         """Say how far the work is; `total` None where nobody knows."""
         now = time.monotonic()
-        if self._live and now - self._shown >= _REDRAW_S:
+        if self._live and (self._shown is None or now - self._shown >= _REDRAW_S):
+            if self._shown is None:
+                self._live.start()
             self._shown = now
             row = Table.grid(padding=(0, 2))
             count = f"{done}/{total}" if total else str(done)
@@ -114,12 +119,10 @@ class Rounds:
             self._live.update(row, refresh=True)
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live:
+        if self._live and self._shown is not None:
             self._live.stop()
 
 

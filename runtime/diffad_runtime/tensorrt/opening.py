@@ -1,0 +1,203 @@
+"""A bundle's variant as a TensorRT engine ready to run: from the cache, or built now.
+
+Knows the order: look, load, else build, keep, load. At most one build for each graph, whatever the cache holds. Does
+not know the builder, the folder's layout, nor whether the engine judges right (selfcheck.py).
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diffad_runtime.bundle import Bundle
+from diffad_runtime.cuda.gpu import Gpu, open_gpu
+from diffad_runtime.enginecache.key import About, EngineKey
+from diffad_runtime.enginecache.store import EngineStore, open_store
+from diffad_runtime.engines.ondevice import OnDevice
+from diffad_runtime.engines.tensorrt import TensorRtEngine
+from diffad_runtime.errors import EngineError, InputError
+from diffad_runtime.jetson import l4t_release
+from diffad_runtime.tensorrt.building import BuildOptions, build_plan
+from diffad_runtime.tensorrt.library import load_tensorrt, version_of
+from diffad_runtime.tensorrt.network import Network, PlanRefusedError
+
+_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network, and how it was come by.
+
+    Attributes:
+        network: ready to be bound.
+        name: as in "reconstructor.fp16".
+        plan_bytes: size of its plan.
+        build_s: seconds that building took; None where it came from the cache.
+        lost: why it could not be kept in the cache, else "".
+    """
+
+    network: Network
+    name: str
+    plan_bytes: int
+    build_s: float | None
+    lost: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An engine ready to run, and how its two networks were come by. Whoever has it closes the engine."""
+
+    engine: TensorRtEngine
+    loaded: tuple[Loaded, ...]
+
+
+def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
+    """Load both engines of a variant, building what is not in the cache.
+
+    Raises:
+        EngineError: TensorRT or a GPU is missing, a graph is refused, memory does not suffice, or what was just built
+            cannot be loaded.
+        MissingExtraError: pycuda is missing.
+        InputError: no folder for engines can be used; options out of range.
+        KeyboardInterrupt: the watcher cancelled.
+    """
+    trt = load_tensorrt()
+    gpu = open_gpu()
+    options = BuildOptions(
+        optimisation_level=device.optimisation_level,
+        workspace_mb=device.workspace_mb,
+        # FP32 is what all else falls back to, so it is computed as torch did: rounded to TF32 it would be no better
+        # than FP16.
+        tf32=bundle.variant(variant).precision != "fp32",
+    )
+    store = open_store(device.cache, device.watcher.warn)
+    watcher = device.watcher
+    with gpu.current():
+        loaded: list[Loaded] = []
+        try:
+            for graph, onnx in zip(_GRAPHS, bundle.graphs(variant), strict=True):
+                key, about = _named(trt, gpu, bundle, variant, graph, onnx, options)
+                loaded.append(_Graph(trt, gpu, store, options, device, key, about).load(onnx))
+        except BaseException:
+            for one in loaded:
+                one.network.close()
+            raise
+        extractor, reconstructor = (one.network for one in loaded)
+        engine = TensorRtEngine(
+            trt,
+            gpu,
+            extractor,
+            reconstructor,
+            input_size=bundle.manifest.input_size,
+            variant=variant,
+            note=watcher.note,
+        )
+    return Opened(engine, tuple(loaded))
+
+
+_Which = Literal["extractor", "reconstructor"]
+_GRAPHS: tuple[_Which, _Which] = ("extractor", "reconstructor")
+
+
+def _named(
+    trt: Any, gpu: Gpu, bundle: Bundle, variant: str, graph: _Which, onnx: bytes, options: BuildOptions
+) -> tuple[EngineKey, About]:
+    key = EngineKey(
+        onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+        tensorrt=version_of(trt),
+        cuda=gpu.facts.cuda,
+        compute_capability=gpu.facts.compute_capability,
+        multiprocessors=gpu.facts.multiprocessors,
+        device=gpu.facts.name,
+        l4t=l4t_release(),
+        optimisation_level=options.optimisation_level,
+        workspace_mb=options.workspace_mb,
+        tf32=options.tf32,
+    )
+    about = About(
+        graph=graph,
+        variant=variant,
+        model_id=bundle.manifest.model_id,
+        model_version=bundle.manifest.version,
+        bundle_digest=bundle.digest,
+        seconds=0.0,
+    )
+    return key, about
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """One graph on its way to a network."""
+
+    trt: Any
+    gpu: Gpu
+    store: EngineStore
+    options: BuildOptions
+    device: OnDevice
+    key: EngineKey
+    about: About
+
+    @property
+    def _name(self) -> str:
+        return f"{self.about.graph}.{self.about.variant}"
+
+    def load(self, onnx: bytes) -> Loaded:
+        watcher = self.device.watcher
+        loaded, why = (None, "") if self.device.rebuild else self._from_cache()
+        if loaded is not None:
+            return loaded
+        if why:
+            watcher.warn(f"the engine {self._name} in the cache cannot be used, it is built anew: {why}")
+        waited = False
+
+        def wait() -> None:
+            nonlocal waited
+            waited = True
+            watcher.note("another process is building engines, waiting for it")
+
+        with self.store.building(wait, watcher.cancelled):
+            if waited:  # for this very engine, perhaps
+                loaded, _ = self._from_cache()
+            return loaded or self._built(onnx)
+
+    def _from_cache(self) -> tuple[Loaded | None, str]:
+        plan, why = self.store.find(self.key, self.about)
+        if plan is None:
+            return None, why
+        try:
+            return Loaded(Network(self.trt, plan, self._name), self._name, len(plan), None, ""), ""
+        except PlanRefusedError as error:
+            self.store.refuse(self.key, self.about)
+            return None, str(error)
+
+    def _built(self, onnx: bytes) -> Loaded:
+        watcher, start = self.device.watcher, time.monotonic()
+        what = f"building the engine {self._name}"
+        watcher.progress(what, 0, _STEPS)
+        built = build_plan(
+            self.trt,
+            onnx,
+            self._name,
+            self.options,
+            free_bytes=self.gpu.free_bytes(),
+            timings=self.store.timings(self.key),
+            on_progress=lambda fraction: watcher.progress(what, round(_STEPS * fraction), _STEPS),
+            cancelled=watcher.cancelled,
+        )
+        self.store.keep_timings(self.key, built.timings)
+        try:
+            network = Network(self.trt, built.plan, self._name)
+        except PlanRefusedError as error:
+            # Not again: what came of one build comes of the next.
+            raise EngineError(
+                f"{self._name}: the engine that was just built cannot be loaded: {error}",
+                mend="Check the machine with 'diffad-edge doctor --backend tensorrt', or run another --variant",
+            ) from error
+        seconds, lost = round(time.monotonic() - start, 3), ""
+        try:
+            self.store.keep(self.key, self.about.model_copy(update={"seconds": seconds}), built.plan)
+        except InputError as error:
+            # The engine in memory is as good; what is lost is time at the next start.
+            lost = str(error)
+            watcher.warn(f"the engine {self._name} could not be kept, the next start builds it again: {lost}")
+        return Loaded(network, self._name, len(built.plan), seconds, lost)
