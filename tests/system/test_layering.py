@@ -24,6 +24,7 @@ FORBIDDEN = {
 }
 COMMANDS = (
     "demo", "doctor", "train", "export", "eval", "ablate", "run", "score", "bench", "recalibrate", "inspect", "verify",
+    "build", "status", "estimate",
 )  # fmt: skip
 
 # Wraps the finders rather than raising from one of its own: then importlib.util.find_spec says None and an import
@@ -152,6 +153,7 @@ assert not BLOCKED & set(sys.modules)
         ("bench", "BUNDLE", "--teacher", "r"),
         ("bench", "BUNDLE", "--profile"),
         ("verify", "BUNDLE", "--lint"),
+        ("estimate", "BUNDLE", "--board", "orin-nano-8gb"),
         ("bench", "BUNDLE", "--reference", "padim-resnet18"),
         ("eval", "BUNDLE", "--data", "d", "--teacher", "r"),
     ],

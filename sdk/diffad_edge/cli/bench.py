@@ -12,13 +12,14 @@ from diffad_edge.cli.arguments import (
     Backend,
     BackendOption,
     BundleArgument,
+    CacheOption,
     JsonOption,
     ThreadsOption,
     VariantsOption,
     frame_size_of,
     names_of,
 )
-from diffad_edge.cli.workstation import workstation
+from diffad_edge.cli.workstation import reading_graphs, workstation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,10 +53,12 @@ def bench(
     ] = False,
     backend: BackendOption = Backend.AUTO,
     threads: ThreadsOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Time each variant, frame in to mask out, in one interleaved run."""
     from diffad_edge.cli.benchview import show_timings
+    from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.output import print_json
     from diffad_edge.cli.status import Rounds
     from diffad_runtime import bench as timing
@@ -66,8 +69,9 @@ def bench(
     # Before torch is loaded: its idle threads would spin on the cores that the next contestant is timed on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     extra = _extra(teacher, reference, bundle, threads)
-    profiled = _profiler() if profile else None  # a missing package is said before the work, not after it
-    with Rounds("timing") as rounds:
+    # A missing package is said before the work, not after it.
+    profiled = reading_graphs("diffad_calibration.profile", "profile_bundle", "profiling") if profile else None
+    with on_device(cache) as device, Rounds("timing") as rounds:
         report = timing.bench(
             bundle,
             backend.value,
@@ -75,6 +79,7 @@ def bench(
             frames=frames,
             frame_size=size,
             threads=threads,
+            device=device,
             extra=extra,
             on_round=rounds.update,
         )
@@ -93,24 +98,6 @@ def _extra(teacher: Path | None, reference: str | None, bundle: "Bundle", thread
     if reference:
         made |= workstation("reference_timing", "timing a reference")(reference, bundle, threads)
     return made
-
-
-def _profiler() -> "Callable[..., BundleProfile]":
-    """The profiler, which reads graphs.
-
-    Raises:
-        MissingExtraError: the package onnx is not installed.
-    """
-    from diffad_runtime.errors import MissingExtraError
-
-    try:
-        from diffad_calibration.profile import profile_bundle
-    except ImportError as error:
-        package = (error.name or "onnx").partition(".")[0]
-        if package.startswith("diffad_"):
-            raise  # a fault of ours, not a missing package
-        raise MissingExtraError(package, extra="export", purpose="profiling") from error
-    return profile_bundle
 
 
 def _profiled(

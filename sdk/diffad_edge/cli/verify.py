@@ -2,17 +2,21 @@
 
 # ruff: noqa: PLC0415  what a command needs is imported when it runs, so that --help is quick
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import Backend, BackendOption, BundleArgument, JsonOption, VariantsOption, names_of
-from diffad_runtime.errors import InputError, MissingExtraError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from diffad_calibration.bundlelint import GraphFindings
+from diffad_edge.cli.arguments import (
+    Backend,
+    BackendOption,
+    BundleArgument,
+    CacheOption,
+    JsonOption,
+    VariantsOption,
+    names_of,
+)
+from diffad_edge.cli.workstation import reading_graphs
+from diffad_runtime.errors import InputError
 
 
 def verify(
@@ -26,12 +30,14 @@ def verify(
     ] = False,
     backend: BackendOption = Backend.AUTO,
     variants: VariantsOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Verify every byte of a bundle; with --parity also its answers, with --lint its graphs.
 
     Leaves with 2 where the bundle must not be trusted, 3 where a variant is refused, 1 where an engine fails.
     """
+    from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.status import Rounds
     from diffad_edge.cli.verifyview import raise_refusal, show_verification
     from diffad_runtime.bundle import open_bundle
@@ -40,27 +46,12 @@ def verify(
     names = names_of(variants)
     if names and not (parity or lint):
         raise InputError("--variant says what --parity and --lint look at", mend="Add one of them")
-    linter = _linter() if lint else None  # a missing package is said before the work, not after it
+    # A missing package is said before the work, not after it.
+    linter = reading_graphs("diffad_calibration.bundlelint", "lint_bundle", "checking graphs") if lint else None
     bundle = open_bundle(model)
     golden = bundle.golden()
-    with Rounds("checking variants") as rounds:
-        checks = check_variants(bundle, backend.value, names, on_round=rounds.update) if parity else None
+    with on_device(cache) as device, Rounds("checking variants") as rounds:
+        checks = check_variants(bundle, backend.value, names, device=device, on_round=rounds.update) if parity else None
     linted = linter(bundle, names) if linter else None
     show_verification(bundle, golden, checks, linted, json=json)
     raise_refusal(checks or [], linted or [])
-
-
-def _linter() -> "Callable[..., list[GraphFindings]]":
-    """The lint, which reads graphs.
-
-    Raises:
-        MissingExtraError: the package onnx is not installed.
-    """
-    try:
-        from diffad_calibration.bundlelint import lint_bundle
-    except ImportError as error:
-        package = (error.name or "onnx").partition(".")[0]
-        if package.startswith("diffad_"):
-            raise  # a fault of ours, not a missing package
-        raise MissingExtraError(package, extra="export", purpose="checking graphs") from error
-    return lint_bundle

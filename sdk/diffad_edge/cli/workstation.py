@@ -1,6 +1,6 @@
-"""The way to what needs torch: commands of diffad_export, imported when they are called.
+"""The way to what needs the extra "export": commands of diffad_export, and what of diffad_calibration reads graphs.
 
-Knows which extra brings them. Does not know what they do.
+Knows which extra brings what is missing. Does not know what the functions do.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,30 @@ def workstation(
     for package in needs:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra="export", purpose=purpose)
+    return _function("diffad_export.commands", name, purpose, usual="torch")
+
+
+def reading_graphs(module: str, name: str, purpose: str) -> Callable[..., Any]:
+    """A function of diffad_calibration that needs the package onnx.
+
+    Args:
+        module: as in "diffad_calibration.profile".
+        name: of the function.
+        purpose: for the message where a package is missing, as in "profiling".
+
+    Raises:
+        MissingExtraError: a package of the extra "export" is not installed.
+    """
+    return _function(module, name, purpose, usual="onnx")
+
+
+def _function(module: str, name: str, purpose: str, *, usual: str) -> Callable[..., Any]:
+    """Import it; `usual`: the package to name where Python does not say which is missing."""
     try:
-        commands = import_module("diffad_export.commands")
+        function: Callable[..., Any] = getattr(import_module(module), name)
     except ImportError as error:
-        package = (error.name or "torch").partition(".")[0]
+        package = (error.name or usual).partition(".")[0]
         if package.startswith("diffad_"):
             raise  # a fault of ours, not a missing package
         raise MissingExtraError(package, extra="export", purpose=purpose) from error
-    function: Callable[..., Any] = getattr(commands, name)
     return function
