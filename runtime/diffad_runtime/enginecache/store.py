@@ -115,12 +115,14 @@ class EngineStore:
             plan_sha256=hashlib.sha256(plan).hexdigest(),
             plan_bytes=len(plan),
         )
-        _side_of(path).unlink(missing_ok=True)  # of an older plan: must not stand beside this one
+        with suppress(OSError):  # where it cannot be removed, nothing can be written either
+            _side_of(path).unlink(missing_ok=True)  # of an older plan: must not stand beside this one
         _write(path, plan)
         try:
             _write(_side_of(path), side.model_dump_json(indent=2).encode())
         except InputError:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             raise
         self._forget_older(about)
         return path

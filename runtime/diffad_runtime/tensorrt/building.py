@@ -143,15 +143,15 @@ class _Session:
 
 
 def _refused(name: str, parser: Any, heard: Heard) -> EngineError:
-    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    found = [parser.get_error(index) for index in range(parser.num_errors)]
     complaints = [
         ParserComplaint(
-            node=str(error.node_name()),
-            operator=str(error.node_operator()),
-            text=str(error.desc()),
-            code=str(error.code()).rpartition(".")[2],
+            node=str(raised.node_name()),
+            operator=str(raised.node_operator()),
+            text=str(raised.desc()),
+            code=str(raised.code()).rpartition(".")[2],
         )
-        for error in errors
+        for raised in found
     ]
     said = about_graph(complaints, [*heard.lines])
     return EngineError(f"{name}: {said.what}", mend=said.mend)
