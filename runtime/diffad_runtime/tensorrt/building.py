@@ -5,8 +5,9 @@ the module as an argument: TensorRT-RTX has the same parser and builder, and nee
 real.
 """
 
-from collections.abc import Callable
-from contextlib import closing
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,19 +128,29 @@ class _Session:
         if not options.tf32:
             config.clear_flag(trt.BuilderFlag.TF32)
         # Timings of another TensorRT or GPU are refused; then the build starts with none.
-        for known in (timings, b""):
-            cache = config.create_timing_cache(known)
-            if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
-                break
+        with _no_deprecations():
+            for known in (timings, b""):
+                cache = config.create_timing_cache(known)
+                if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+                    break
         config.progress_monitor = monitor
 
     def timings(self) -> bytes:
-        cache = self.config.get_timing_cache()
-        return b"" if cache is None else bytes(cache.serialize())
+        with _no_deprecations():
+            cache = self.config.get_timing_cache()
+            return b"" if cache is None else bytes(cache.serialize())
 
     def close(self) -> None:
         self.config = self.parser = self.network = None
         self.builder = None
+
+
+@contextmanager
+def _no_deprecations() -> Iterator[None]:
+    """Each version warns of what a later one drops. Made an error by whoever runs us, it breaks the bindings' calls."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _refused(name: str, parser: Any, heard: Heard) -> EngineError:
