@@ -84,8 +84,8 @@ def test_a_parser_that_names_nothing() -> None:
     "line",
     [
         "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion stdVersionRead == "
-        "kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current Version: 239, Serialized Engine Version: "
-        "240)",
+        "kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current Version: 239, Serialized Engine "
+        "Version: 240)",
         "The engine plan file is not compatible with this version of TensorRT, expecting library version 10.3.0.30 got "
         "10.3.0.26, please rebuild.",
         "The engine plan file is generated on an incompatible device, expecting compute 8.7 got compute 8.6, please "
