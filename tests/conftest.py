@@ -157,6 +157,50 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def golden_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle's graphs under the five names that an export makes, with four golden frames.
+
+    The golden maps are those of onnxruntime on the FP32 graphs; frames 00 and 02 are OK, 01 and 03 NG.
+    """
+    from diffad_runtime.bundle import describe_members, golden_members, open_bundle, write_bundle
+    from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine
+    from diffad_runtime.parity import FrameOutcome
+    from diffad_runtime.scoring import image_score
+
+    tiny = open_bundle(tiny_bundle)
+    graphs = tiny.manifest.variants["fp32"]
+    kinds = {
+        "fp32": ("fp32", "any"),
+        "fp16": ("fp16", "any"),
+        "int8": ("int8", "cpu"),
+        "int8-trt": ("int8", "tensorrt"),
+        "int8-fp16-trt": ("int8-fp16", "tensorrt"),
+    }
+    members = {name: tiny.read(name) for name in (graphs.extractor, graphs.reconstructor)}
+    with OnnxRuntimeEngine(*tiny.graphs(), input_size=TINY_SIZE, variant="fp32", threads=1) as engine:
+        for number in range(4):
+            image = np.random.default_rng(number).integers(118, 139, (TINY_SIZE, TINY_SIZE, 3), dtype=np.uint8)
+            if number % 2:
+                image[10:30, 20:40] = number
+            anomaly = engine.infer(image).anomaly
+            score = image_score(anomaly, tiny.manifest.image_score)
+            ng = score > tiny.manifest.thresholds.image
+            assert ng == bool(number % 2)
+            members |= golden_members(number, image, FrameOutcome(anomaly, score, ng), "made")
+    manifest = tiny.manifest.model_copy(
+        update={
+            "variants": {
+                name: graphs.model_copy(update={"precision": precision, "target": target})
+                for name, (precision, target) in kinds.items()
+            },
+            "default_variant": "int8",
+            "members": describe_members(members),
+        }
+    )
+    return write_bundle(tmp_path_factory.mktemp("golden") / "golden.diffad", manifest, members)
+
+
+@pytest.fixture(scope="session")
 def line_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of the synthetic line in MVTec-AD layout: 40 good ones to train on, 6 good and 8 defective to test."""
     from diffad_runtime.synthetic import LineConfig, write_mvtec
