@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from diffad_runtime.bundle import Bundle
-from diffad_runtime.engines.choice import ladder
+from diffad_runtime.engines.choice import ask, ladder
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.select import check_made_for
 from diffad_runtime.engines.tensorrt import TensorRtEngine
 from diffad_runtime.errors import EngineError, InputError
 from diffad_runtime.latency import StageRecorders
 from diffad_runtime.selfcheck import GoldenCheck, check_golden
-from diffad_runtime.tensorrt.library import load_tensorrt
 from diffad_runtime.tensorrt.opening import open_tensorrt
 
 _WARM_UP, _TIMED = 10, 50
@@ -98,7 +97,7 @@ def provision(bundle: Bundle, variants: Sequence[str] | None, device: OnDevice) 
         InputError: an unknown variant, one not made for TensorRT or named twice; no folder for engines can be used.
         KeyboardInterrupt: Ctrl-C, or the watcher cancelled.
     """
-    load_tensorrt()  # said before anything is tried, once
+    ask(_BACKEND)  # what is missing for every variant is said once
     names = ladder(bundle, _BACKEND) if variants is None else list(variants)
     for name in names:
         check_made_for(bundle, _BACKEND, name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.choice import Choice, choose, ladder
+from diffad_runtime.engines.choice import Choice, ask, choose, ladder
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.select import open_engine
 from diffad_runtime.errors import DiffadError, EngineError, GateError, MissingExtraError
@@ -60,6 +60,7 @@ def start(
     """
     device = device or OnDevice()
     choice = choose(bundle, backend, variant)
+    ask(choice.backend)  # what is missing for every variant is said once
     attempts = [(choice, name) for name in ([variant] if variant else ladder(bundle, choice.backend))]
     if backend == "auto" and choice.backend != "onnxruntime" and variant is None:
         spare = Choice("onnxruntime", f"no variant works on {choice.backend}")

@@ -64,6 +64,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Faulty:
             return made[-1]
 
         monkeypatch.setattr("diffad_runtime.startup.open_engine", opened)
+        monkeypatch.setattr("diffad_runtime.startup.ask", str)
         return tried, made
 
     return apply
@@ -189,3 +190,10 @@ def test_names_of_backends_are_those_of_the_command_line() -> None:
     from diffad_edge.cli.arguments import Backend
 
     assert {one.value for one in Backend} == set(choice.BACKENDS)
+
+
+def test_a_backend_that_is_not_there_is_said_once(bundle: Bundle) -> None:
+    told = Told()
+    with pytest.raises(EngineError, match="TensorRT is not installed"):
+        start(bundle, "tensorrt", device=told.device)
+    assert told.warnings == told.notes == []

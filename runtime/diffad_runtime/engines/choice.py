@@ -45,16 +45,32 @@ def choose(bundle: Bundle, backend: str = "auto", variant: str | None = None) ->
         return Choice("onnxruntime", f"variant {variant!r} is made for CPUs")
     if not runnable(bundle, "tensorrt"):
         return Choice("onnxruntime", "the bundle has no variant for TensorRT")
-    # Loaded when asked for: a GPU's driver takes its time.
-    from diffad_runtime.cuda.gpu import open_gpu  # noqa: PLC0415
-    from diffad_runtime.tensorrt.library import load_tensorrt, version_of  # noqa: PLC0415
-
     try:
-        trt = load_tensorrt()
-        facts = open_gpu().facts
+        return Choice("tensorrt", ask("tensorrt"))
     except DiffadError as error:
         return Choice("onnxruntime", error.what)
-    return Choice("tensorrt", f"TensorRT {version_of(trt)} on {facts.name}, CUDA {facts.cuda}")
+
+
+def ask(backend: str) -> str:
+    """What a backend would run on here, as in "TensorRT 10.3.0 on Orin, CUDA 12.6".
+
+    Args:
+        backend: one of BACKENDS but "auto".
+
+    Raises:
+        EngineError, MissingExtraError: it does not work on this machine, whatever the bundle.
+    """
+    # Loaded when asked for: each takes its time, and none has to be there.
+    if backend == "tensorrt":
+        from diffad_runtime.cuda.gpu import open_gpu  # noqa: PLC0415
+        from diffad_runtime.tensorrt.library import load_tensorrt, version_of  # noqa: PLC0415
+
+        trt = load_tensorrt()
+        facts = open_gpu().facts
+        return f"TensorRT {version_of(trt)} on {facts.name}, CUDA {facts.cuda}"
+    from diffad_runtime.engines.providers import available  # noqa: PLC0415
+
+    return available(backend)
 
 
 def runnable(bundle: Bundle, backend: str = "onnxruntime", *, foreign: bool = False) -> list[str]:

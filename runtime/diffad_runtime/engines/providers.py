@@ -1,10 +1,9 @@
 """ONNX Runtime's execution providers: which backend names ask for which, with which options.
 
 Knows the providers' names and options. Does not know sessions or graphs. None of those for GPUs is chosen by itself:
-they need another build of onnxruntime, and DESIGN's own backend for a Jetson is tensorrt.
+they need another build of onnxruntime, and a Jetson has the backend tensorrt.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,50 +31,60 @@ class Provider:
         return [(self.name, self.options)] + ([] if self.name == CPU else [(CPU, {})])
 
 
-def provider_of(backend: str, precision: str, cache: Path, available: Sequence[str]) -> Provider:
-    """The provider behind a backend's name.
+def available(backend: str) -> str:
+    """The library behind a backend, as in "onnxruntime 1.23.0".
 
     Args:
         backend: "onnxruntime", "onnxruntime-cuda" or "onnxruntime-tensorrt".
-        precision: of the variant, as the manifest says it.
-        cache: folder that onnxruntime's TensorRT provider may keep its engines in.
-        available: onnxruntime.get_available_providers().
 
     Raises:
-        EngineError: this build of onnxruntime does not have it.
+        EngineError: onnxruntime cannot be imported, or this build of it does not have the provider.
     """
-    provider = _PROVIDERS[backend](backend, precision, cache)
-    if provider.name not in available:
+    try:
+        import onnxruntime  # noqa: PLC0415  a slow import, made when used
+    except ImportError as error:
         raise EngineError(
-            f"this onnxruntime has no {provider.name}, it has {', '.join(available)}",
+            f"onnxruntime cannot be imported: {error}", mend="Run: pip install --force-reinstall onnxruntime"
+        ) from error
+    name, there = _NAMES[backend], onnxruntime.get_available_providers()
+    if name not in there:
+        raise EngineError(
+            f"this onnxruntime has no {name}, it has {', '.join(there)}",
             mend="Install onnxruntime-gpu in place of onnxruntime, on a Jetson NVIDIA's own wheel for its JetPack",
         )
-    return provider
+    return f"onnxruntime {onnxruntime.__version__}"
 
 
-def _cpu(backend: str, _precision: str, _cache: Path) -> Provider:
-    return Provider(backend)
+def provider_of(backend: str, precision: str, cache: Path) -> Provider:
+    """The provider behind a backend's name.
+
+    Args:
+        backend: as `available`.
+        precision: of the variant, as the manifest says it.
+        cache: folder that onnxruntime's TensorRT provider may keep its engines in.
+    """
+    return Provider(backend, _NAMES[backend], _options(backend, precision, cache))
 
 
-def _cuda(backend: str, precision: str, _cache: Path) -> Provider:
-    # The FP32 variant is there to be exact; TF32 rounds to ten bits of mantissa.
-    return Provider(backend, "CUDAExecutionProvider", {"use_tf32": "0" if precision == "fp32" else "1"})
-
-
-def _tensorrt(backend: str, precision: str, cache: Path) -> Provider:
-    folder = str(cache / "onnxruntime-tensorrt")
-    return Provider(
-        backend,
-        "TensorrtExecutionProvider",
-        {
+def _options(backend: str, precision: str, cache: Path) -> dict[str, str]:
+    if backend == "onnxruntime-cuda":
+        # The FP32 variant is there to be exact; TF32 rounds to ten bits of mantissa.
+        return {"use_tf32": "0" if precision == "fp32" else "1"}
+    if backend == "onnxruntime-tensorrt":
+        folder = str(cache / "onnxruntime-tensorrt")
+        return {
             "trt_fp16_enable": str("fp16" in precision),
             "trt_int8_enable": str("int8" in precision),
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": folder,
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": folder,
-        },
-    )
+        }
+    return {}
 
 
-_PROVIDERS = {"onnxruntime": _cpu, "onnxruntime-cuda": _cuda, "onnxruntime-tensorrt": _tensorrt}
+_NAMES = {
+    "onnxruntime": CPU,
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}

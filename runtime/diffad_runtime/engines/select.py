@@ -7,9 +7,9 @@ engine judges right (startup.py asks that).
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.enginecache.location import cache_folder
 from diffad_runtime.engines.base import Engine
-from diffad_runtime.engines.choice import choose, ladder, runnable
+from diffad_runtime.engines.choice import ask, choose, ladder, runnable
 from diffad_runtime.engines.ondevice import OnDevice
-from diffad_runtime.errors import EngineError, InputError
+from diffad_runtime.errors import InputError
 
 
 def open_engine(
@@ -55,15 +55,10 @@ def open_engine(
 def _onnxruntime(
     bundle: Bundle, backend: str, name: str, threads: int | None, device: OnDevice, *, verbose: bool
 ) -> Engine:
-    try:
-        import onnxruntime  # noqa: PLC0415  a slow import, made when used
+    ask(backend)
+    from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415  a slow import, made when used
+    from diffad_runtime.engines.providers import provider_of  # noqa: PLC0415
 
-        from diffad_runtime.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
-        from diffad_runtime.engines.providers import provider_of  # noqa: PLC0415
-    except ImportError as error:
-        raise EngineError(
-            f"onnxruntime cannot be imported: {error}", mend="Run: pip install --force-reinstall onnxruntime"
-        ) from error
     extractor, reconstructor = bundle.graphs(name)
     return OnnxRuntimeEngine(
         extractor,
@@ -71,12 +66,7 @@ def _onnxruntime(
         input_size=bundle.manifest.input_size,
         variant=name,
         threads=threads,
-        provider=provider_of(
-            backend,
-            bundle.variant(name).precision,
-            device.cache or cache_folder(),
-            onnxruntime.get_available_providers(),
-        ),
+        provider=provider_of(backend, bundle.variant(name).precision, device.cache or cache_folder()),
         verbose=verbose,
     )
 
