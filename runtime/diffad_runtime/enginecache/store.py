@@ -27,7 +27,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diffad_runtime.atomic import replacing
-from diffad_runtime.enginecache.key import About, EngineKey, SideFile
+from diffad_runtime.enginecache.key import About, DeviceFacts, EngineKey, SideFile
 from diffad_runtime.enginecache.location import cache_folder
 from diffad_runtime.errors import InputError
 
@@ -132,9 +132,9 @@ class EngineStore:
         for plan in self._candidates(key, about)[:1]:
             _set_aside(plan)
 
-    def timings(self, key: EngineKey) -> bytes:
+    def timings(self, device: DeviceFacts) -> bytes:
         """The timing cache of this device, b"" where there is none."""
-        path = self._timings / f"{key.device_name}.cache"
+        path = self._timings / f"{device.name}.cache"
         if _others_may_write(path):
             return b""
         try:
@@ -142,10 +142,10 @@ class EngineStore:
         except OSError:
             return b""
 
-    def keep_timings(self, key: EngineKey, timings: bytes) -> None:
+    def keep_timings(self, device: DeviceFacts, timings: bytes) -> None:
         """Keep it for the next build. A full disk is no reason to fail: it only saves time."""
         with suppress(InputError):
-            _write(self._timings / f"{key.device_name}.cache", timings)
+            _write(self._timings / f"{device.name}.cache", timings)
 
     @contextmanager
     def building(
@@ -183,12 +183,11 @@ class EngineStore:
 
     def _candidates(self, key: EngineKey, about: About) -> list[Path]:
         """Plans that `key` may be meant by, by last use, the folder of its own first."""
-        facts = key.facts_digest[: len(key.device_name)]
         found: list[Path] = []
         for folder in (self._engines, self._also):
             if folder is None or (folder is self._also and _others_may_write(folder)):
                 continue
-            alike = folder.glob(f"{_stem(about)}.{facts}*.plan")
+            alike = folder.glob(f"{_stem(about)}.{key.facts_name}*.plan")
             found += sorted((plan for plan in alike if _named(plan, key)), key=_used, reverse=True)
         return found
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.cuda.gpu import Gpu, open_gpu
-from diffad_runtime.enginecache.key import About, EngineKey
+from diffad_runtime.enginecache.key import About, DeviceFacts, EngineKey
 from diffad_runtime.enginecache.store import EngineStore, open_store
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.tensorrt import TensorRtEngine
@@ -71,12 +71,12 @@ def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
         tf32=bundle.variant(variant).precision != "fp32",
     )
     store = open_store(device.cache, device.watcher.warn)
-    watcher = device.watcher
+    watcher, facts = device.watcher, device_facts(trt, gpu)
     with gpu.current():
         loaded: list[Loaded] = []
         try:
             for graph, onnx in zip(_GRAPHS, bundle.graphs(variant), strict=True):
-                key, about = _named(trt, gpu, bundle, variant, graph, onnx, options)
+                key, about = _named(facts, bundle, variant, graph, onnx, options)
                 loaded.append(_Graph(trt, gpu, store, options, device, key, about).load(onnx))
         except BaseException:
             for one in loaded:
@@ -99,20 +99,27 @@ _Which = Literal["extractor", "reconstructor"]
 _GRAPHS: tuple[_Which, _Which] = ("extractor", "reconstructor")
 
 
-def _named(
-    trt: Any, gpu: Gpu, bundle: Bundle, variant: str, graph: _Which, onnx: bytes, options: BuildOptions
-) -> tuple[EngineKey, About]:
-    key = EngineKey(
-        onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+def device_facts(trt: Any, gpu: Gpu) -> DeviceFacts:
+    """What engines of this device are known by."""
+    return DeviceFacts(
         tensorrt=version_of(trt),
         cuda=gpu.facts.cuda,
         compute_capability=gpu.facts.compute_capability,
         multiprocessors=gpu.facts.multiprocessors,
-        device=gpu.facts.name,
+        gpu=gpu.facts.name,
         l4t=l4t_release(),
+    )
+
+
+def _named(
+    facts: DeviceFacts, bundle: Bundle, variant: str, graph: _Which, onnx: bytes, options: BuildOptions
+) -> tuple[EngineKey, About]:
+    key = EngineKey(
+        onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+        device=facts,
+        tf32=options.tf32,
         optimisation_level=options.optimisation_level,
         workspace_mb=options.workspace_mb,
-        tf32=options.tf32,
     )
     about = About(
         graph=graph,
@@ -180,11 +187,11 @@ class _Graph:
             self._name,
             self.options,
             free_bytes=self.gpu.free_bytes(),
-            timings=self.store.timings(self.key),
+            timings=self.store.timings(self.key.device),
             on_progress=lambda fraction: watcher.progress(what, round(_STEPS * fraction), _STEPS),
             cancelled=watcher.cancelled,
         )
-        self.store.keep_timings(self.key, built.timings)
+        self.store.keep_timings(self.key.device, built.timings)
         try:
             network = Network(self.trt, built.plan, self._name)
         except PlanRefusedError as error:

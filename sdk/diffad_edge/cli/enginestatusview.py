@@ -36,8 +36,8 @@ def _row(one: Kept) -> list[str]:
     return [
         f"{about.graph}.{about.variant}",
         f"{about.model_id} v{about.model_version}",
-        f"TensorRT {key.tensorrt}",
-        f"{key.device} {key.compute_capability}" + (f", L4T {key.l4t}" if key.l4t else ""),
+        f"TensorRT {key.device.tensorrt}",
+        key.device.text(),
         size(one.size_bytes),
         _time(datetime.fromisoformat(one.side.built).timestamp()),
         _time(one.used),

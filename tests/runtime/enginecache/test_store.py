@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffad_runtime.enginecache.key import About, EngineKey
+from diffad_runtime.enginecache.key import About, DeviceFacts, EngineKey
 from diffad_runtime.enginecache.location import cache_folder
 from diffad_runtime.enginecache.store import EngineStore, kept_engines, open_store
 from diffad_runtime.errors import InputError
@@ -22,24 +22,22 @@ from diffad_runtime.errors import InputError
 ABOUT = About(
     graph="extractor", variant="int8-trt", model_id="plate", model_version=3, bundle_digest="d" * 64, seconds=2.5
 )
-FACTS = {
-    "onnx_sha256": "a" * 64,
+DEVICE = {
     "tensorrt": "10.3.0",
     "cuda": "12.6",
     "compute_capability": "8.7",
     "multiprocessors": 8,
-    "device": "Orin",
+    "gpu": "Orin",
     "l4t": "36.4.3",
-    "tf32": True,
-    "optimisation_level": None,
-    "workspace_mb": None,
 }
-KEY = EngineKey(**FACTS)
+FACTS = {"onnx_sha256": "a" * 64, "tf32": True, "optimisation_level": None, "workspace_mb": None}
+KEY = EngineKey(**FACTS, device=DeviceFacts(**DEVICE))
 PLAN = bytes(range(256)) * 40
 
 
 def other(**changed: object) -> EngineKey:
-    return EngineKey(**{**FACTS, **changed})
+    device = DeviceFacts(**{name: changed.get(name, value) for name, value in DEVICE.items()})
+    return EngineKey(**{name: changed.get(name, value) for name, value in FACTS.items()}, device=device)
 
 
 def names(folder: Path) -> list[str]:
@@ -71,7 +69,7 @@ def test_what_was_kept_is_found_and_nothing_else_lies_there(store: EngineStore) 
         {"cuda": "12.8"},
         {"compute_capability": "8.6"},
         {"multiprocessors": 16},
-        {"device": "Orin (nvgpu)"},
+        {"gpu": "Orin (nvgpu)"},
         {"l4t": "36.4.4"},
         {"tf32": False},
         {"optimisation_level": 5},
@@ -122,7 +120,7 @@ def spoil_side(plan: Path) -> None:
 
 def foreign_side(plan: Path) -> None:
     side = json.loads(plan.with_suffix(".json").read_text())
-    side["key"]["tensorrt"] = "10.4.0"
+    side["key"]["device"]["tensorrt"] = "10.4.0"
     plan.with_suffix(".json").write_text(json.dumps(side))
 
 
@@ -283,12 +281,12 @@ def test_leavings_of_a_killed_process_are_swept(tmp_path: Path) -> None:
 
 
 def test_timings_are_of_the_device_not_of_the_graph(store: EngineStore) -> None:
-    assert store.timings(KEY) == b""
-    store.keep_timings(KEY, b"times")
-    assert store.timings(other(onnx_sha256="b" * 64, tf32=False, optimisation_level=2)) == b"times"
-    assert store.timings(other(tensorrt="10.4.0")) == b""
+    assert store.timings(KEY.device) == b""
+    store.keep_timings(KEY.device, b"times")
+    assert store.timings(other(onnx_sha256="b" * 64, tf32=False, optimisation_level=2).device) == b"times"
+    assert store.timings(other(tensorrt="10.4.0").device) == b""
     next((store.folder / "timings").iterdir()).chmod(0o666)
-    assert store.timings(KEY) == b""
+    assert store.timings(KEY.device) == b""
 
 
 def _hold(folder: str, held: "multiprocessing.synchronize.Event", go: "multiprocessing.synchronize.Event") -> None:
@@ -340,6 +338,6 @@ def test_what_was_asked_for_is_what_is_taken(a: int | None, b: int | None, c: in
     asked, built = other(optimisation_level=a, workspace_mb=b), other(optimisation_level=c, workspace_mb=d)
     assert asked.accepts(built) == ((a is None or a == c) and (b is None or b == d))
     assert built.accepts(built)
-    assert not asked.accepts(built.model_copy(update={"device": "Thor"}))
-    assert asked.facts_digest == built.facts_digest
+    assert not asked.accepts(built.model_copy(update={"tf32": False}))
+    assert asked.facts_name == built.facts_name
     assert (asked.name == built.name) == (asked == built)
