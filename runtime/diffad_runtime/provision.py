@@ -4,13 +4,17 @@ Knows the order of variants and what is reported. Does not know how an engine is
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diffad_runtime.bundle import Bundle
+from diffad_runtime.cuda.gpu import open_gpu
+from diffad_runtime.enginecache.location import cache_folder
+from diffad_runtime.enginecache.ranking import keep_ranking
 from diffad_runtime.engines.choice import ask, ladder
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.select import check_made_for
@@ -18,7 +22,8 @@ from diffad_runtime.engines.tensorrt import TensorRtEngine
 from diffad_runtime.errors import EngineError, InputError
 from diffad_runtime.latency import StageRecorders
 from diffad_runtime.selfcheck import GoldenCheck, check_golden
-from diffad_runtime.tensorrt.opening import open_tensorrt
+from diffad_runtime.tensorrt.library import load_tensorrt
+from diffad_runtime.tensorrt.opening import device_facts, open_tensorrt
 
 _WARM_UP, _TIMED = 10, 50
 _BACKEND = "tensorrt"
@@ -82,17 +87,21 @@ class VariantMade:
         }
 
 
-def provision(bundle: Bundle, variants: Sequence[str] | None, device: OnDevice) -> list[VariantMade]:
+def provision(
+    bundle: Bundle, variants: Sequence[str] | None, device: OnDevice, *, fastest: bool = False
+) -> list[VariantMade]:
     """Build what is not in the cache, run the golden frames, time what passes.
 
     Args:
         variants: None: those of the ladder until one passes, as `run` would come to it. Each of those named is made.
+        fastest: make all (or those named), time them in one interleaved run, and write the order down: `run` follows
+            it from then on.
 
     Returns:
         One record a variant that was tried, in that order.
 
     Raises:
-        EngineError: TensorRT is missing.
+        EngineError: TensorRT or a GPU is missing.
         MissingExtraError: pycuda is missing.
         InputError: an unknown variant, one not made for TensorRT or named twice; no folder for engines can be used.
         KeyboardInterrupt: Ctrl-C, or the watcher cancelled.
@@ -104,38 +113,69 @@ def provision(bundle: Bundle, variants: Sequence[str] | None, device: OnDevice) 
     if len(set(names)) != len(names):
         raise InputError(f"expected different variants, got {', '.join(names)}", mend="Name each once")
     made: list[VariantMade] = []
-    for name in names:
-        made.append(_made(bundle, name, device))
-        if made[-1].reason:
-            device.watcher.warn(made[-1].reason)
-        elif variants is None:
-            break
+    with ExitStack() as engines:
+        ready: dict[str, TensorRtEngine] = {}
+        for name in names:
+            one, engine = _made(bundle, name, device)
+            made.append(one)
+            if engine is None:
+                device.watcher.warn(one.reason)
+                continue
+            ready[name] = engines.enter_context(engine)
+            if variants is None and not fastest:
+                break
+        times = _timed(ready)
+    made = [replace(one, latency_ms=times.get(one.variant, {})) for one in made]
+    if fastest and times:
+        _rank(bundle, device, {name: stages["total"]["p50"] for name, stages in times.items()})
     return made
 
 
-def _made(bundle: Bundle, name: str, device: OnDevice) -> VariantMade:
+def _made(bundle: Bundle, name: str, device: OnDevice) -> tuple[VariantMade, TensorRtEngine | None]:
+    """The record, and the engine where it may be used."""
+    # Named in the cache already where an earlier variant shares the graph; then nothing is built again.
     try:
         opened = open_tensorrt(bundle, name, device)
     except EngineError as error:
-        return VariantMade(name, (), None, str(error), recorded=False, latency_ms={})
+        return VariantMade(name, (), None, str(error), recorded=False, latency_ms={}), None
+    engine, check, reason = opened.engine, None, ""
     engines = tuple(EngineMade(one.name, one.plan_bytes, one.build_s, one.lost) for one in opened.loaded)
-    with opened.engine as engine:
-        try:
-            check = check_golden(bundle, engine) if bundle.golden() else None
-        except EngineError as error:  # it fails, or gives NaN
-            return VariantMade(name, engines, None, str(error), recorded=engine.recorded, latency_ms={})
-        reason = "" if check is None or check.passed else f"variant {name!r} is refused: {check.reason}"
-        times = {} if reason else _timed(engine)
-        return VariantMade(name, engines, check, reason, recorded=engine.recorded, latency_ms=times)
+    try:
+        check = check_golden(bundle, engine) if bundle.golden() else None
+        if check is not None and not check.passed:
+            reason = f"variant {name!r} is refused: {check.reason}"
+    except EngineError as error:  # it fails, or gives NaN
+        reason = str(error)
+    except BaseException:
+        engine.close()
+        raise
+    made = VariantMade(name, engines, check, reason, recorded=engine.recorded, latency_ms={})
+    if reason:
+        engine.close()
+        return made, None
+    return made, engine
 
 
-def _timed(engine: TensorRtEngine) -> dict[str, dict[str, float]]:
-    image = np.random.default_rng(0).integers(0, 256, (engine.input_size, engine.input_size, 3), dtype=np.uint8)
-    recorders = StageRecorders()
+def _timed(engines: Mapping[str, TensorRtEngine]) -> dict[str, dict[str, dict[str, float]]]:
+    """One frame with each in turn, so that a board that warms up slows all of them."""
+    recorders = {name: StageRecorders() for name in engines}
     for number in range(_WARM_UP + _TIMED):
-        start = time.perf_counter()
-        maps = engine.infer(image)
-        total = 1e3 * (time.perf_counter() - start)
-        if number >= _WARM_UP:
-            recorders.add({"extract": maps.extract_ms, "reconstruct": maps.reconstruct_ms, "total": total})
-    return recorders.summary()
+        for name, engine in engines.items():
+            image = np.random.default_rng(number).integers(0, 256, (engine.input_size,) * 2 + (3,), dtype=np.uint8)
+            start = time.perf_counter()
+            maps = engine.infer(image)
+            total = 1e3 * (time.perf_counter() - start)
+            if number >= _WARM_UP:
+                stages = {"extract": maps.extract_ms, "reconstruct": maps.reconstruct_ms, "total": total}
+                recorders[name].add(stages)
+    return {name: recorder.summary() for name, recorder in recorders.items()}
+
+
+def _rank(bundle: Bundle, device: OnDevice, p50_ms: dict[str, float]) -> None:
+    facts = device_facts(load_tensorrt(), open_gpu())
+    try:
+        kept = keep_ranking(device.cache or cache_folder(), bundle.digest, facts, p50_ms)
+    except InputError as error:
+        device.watcher.warn(f"the order of variants could not be kept, 'run' goes on by precision: {error}")
+        return
+    device.watcher.note(f"fastest here: {', '.join(kept.p50_ms)}; 'run' tries them in this order")

@@ -45,7 +45,8 @@ def start(
 ) -> Started:
     """Open an engine and run the golden frames on it; where it is refused, try the next precision, int8 to fp32.
 
-    A variant that is named is the only one tried. "auto" goes on to ONNX Runtime where TensorRT gives nothing.
+    On TensorRT the order is the one that `build --fastest` measured, where it did. A variant that is named is the only
+    one tried. "auto" goes on to ONNX Runtime where TensorRT gives nothing.
 
     Args:
         bundle, backend, variant, threads, device: as `open_engine`. The device's watcher is told which engine was taken
@@ -61,7 +62,7 @@ def start(
     device = device or OnDevice()
     choice = choose(bundle, backend, variant)
     ask(choice.backend)  # what is missing for every variant is said once
-    attempts = [(choice, name) for name in ([variant] if variant else ladder(bundle, choice.backend))]
+    attempts = [(choice, name) for name in ([variant] if variant else _order(bundle, choice.backend, device))]
     if backend == "auto" and choice.backend != "onnxruntime" and variant is None:
         spare = Choice("onnxruntime", f"no variant works on {choice.backend}")
         attempts += [(spare, name) for name in ladder(bundle, spare.backend)]
@@ -80,6 +81,17 @@ def start(
             device.watcher.warn("the bundle has no golden frames, so its answers on this machine were not checked")
         device.watcher.note(f"engine: {taken.backend}, variant {name!r} ({taken.why})")
         return Started(engine, taken, check, tuple(refused))
+
+
+def _order(bundle: Bundle, backend: str, device: OnDevice) -> list[str]:
+    """As the ladder has it, or as `build --fastest` measured it on this device."""
+    names = ladder(bundle, backend)
+    if backend != "tensorrt":
+        return names
+    from diffad_runtime.tensorrt.opening import measured_order  # noqa: PLC0415  loads nothing of TensorRT by itself
+
+    measured = [name for name in measured_order(bundle, device) if name in names]
+    return measured + [name for name in names if name not in measured]
 
 
 def _tried(

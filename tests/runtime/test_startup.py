@@ -41,17 +41,17 @@ class Off(Engine):
         self._engine.close()
 
 
-Fault = float | str
-Faulty = Callable[[dict[str, float | str]], tuple[list[str], "list[Off]"]]
+Faulty = Callable[[dict[str, object]], tuple[list[str], "list[Off]"]]
 
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Faulty:
     """Give variants a fault: a factor on their map, or a text with which they cannot be made."""
 
-    def apply(faults: dict[str, Fault]) -> tuple[list[str], list[Off]]:
+    def apply(faults: dict[str, object]) -> tuple[list[str], list[Off]]:
         tried: list[str] = []
         made: list[Off] = []
+        measured = faults.pop("measured", ())
 
         def opened(bundle: Bundle, backend: str, name: str, *_: object, **__: object) -> Engine:
             tried.append(f"{name} on {backend}")
@@ -65,6 +65,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Faulty:
 
         monkeypatch.setattr("diffad_runtime.startup.open_engine", opened)
         monkeypatch.setattr("diffad_runtime.startup.ask", str)
+        monkeypatch.setattr("diffad_runtime.tensorrt.opening.measured_order", lambda *_: list(measured))  # type: ignore[call-overload]
         return tried, made
 
     return apply
@@ -111,6 +112,12 @@ def test_the_next_precision_is_tried_where_one_is_refused_or_fails(bundle: Bundl
     assert "NaN" in nan
     assert told.notes == ["engine: tensorrt, variant 'fp32' (as asked for)"]
     started.engine.close()
+
+
+def test_what_was_measured_on_the_device_comes_first(bundle: Bundle, faulty: Faulty) -> None:
+    tried, _ = faulty({"measured": ("fp16", "gone", "fp32"), "fp16": "no", "fp32": "no", "int8-fp16-trt": "no"})
+    start(bundle, "tensorrt").engine.close()
+    assert tried == [f"{name} on tensorrt" for name in ("fp16", "fp32", "int8-fp16-trt", "int8-trt")]
 
 
 def test_auto_goes_on_to_the_cpu_where_tensorrt_gives_nothing(

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.cuda.gpu import Gpu, open_gpu
 from diffad_runtime.enginecache.key import About, DeviceFacts, EngineKey
+from diffad_runtime.enginecache.location import cache_folder
+from diffad_runtime.enginecache.ranking import find_ranking
 from diffad_runtime.enginecache.store import EngineStore, open_store
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.tensorrt import TensorRtEngine
@@ -93,6 +95,16 @@ def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
             note=watcher.note,
         )
     return Opened(engine, tuple(loaded))
+
+
+def measured_order(bundle: Bundle, device: OnDevice) -> list[str]:
+    """Variants of the bundle by what `build --fastest` measured here, the fastest first; [] where it did not.
+
+    Raises:
+        EngineError, MissingExtraError: TensorRT, pycuda or a GPU is missing.
+    """
+    found = find_ranking(device.cache or cache_folder(), bundle.digest, device_facts(load_tensorrt(), open_gpu()))
+    return [] if found is None else list(found.p50_ms)
 
 
 _Which = Literal["extractor", "reconstructor"]

@@ -40,6 +40,9 @@ def build(
             "--workspace-mb", metavar="N", min=1, help="MiB of scratch memory.", show_default="half of what is free"
         ),
     ] = None,
+    fastest: Annotated[
+        bool, typer.Option("--fastest", help="Make all variants, time them here, and let 'run' take the fastest first.")
+    ] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Also where the engine is in the cache.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -56,6 +59,6 @@ def build(
     bundle, names = open_bundle(model), names_of(variants)
     options = {"optimisation_level": optimisation_level, "workspace_mb": workspace_mb}
     with on_device(cache, rebuild=rebuild, **options) as device:
-        made = provision(bundle, names, device)
+        made = provision(bundle, names, device, fastest=fastest)
     show_engines(made, json=json)
     leave(made)
