@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diffad_runtime.bundle import Bundle, open_bundle
+    from diffad_runtime.engines.ondevice import OnDevice, Watcher
     from diffad_runtime.errors import (
         BundleError,
         DataError,
@@ -43,9 +44,11 @@ _HOME = {
     "InputError": "diffad_runtime.errors",
     "Inspector": "diffad_runtime.inspector",
     "MissingExtraError": "diffad_runtime.errors",
+    "OnDevice": "diffad_runtime.engines.ondevice",
     "Result": "diffad_runtime.result",
     "SourceError": "diffad_runtime.errors",
     "Verdict": "diffad_runtime.result",
+    "Watcher": "diffad_runtime.engines.ondevice",
     "open_bundle": "diffad_runtime.bundle",
     "open_source": "diffad_runtime.sources",
 }
@@ -62,9 +65,11 @@ __all__ = [
     "InputError",
     "Inspector",
     "MissingExtraError",
+    "OnDevice",
     "Result",
     "SourceError",
     "Verdict",
+    "Watcher",
     "__version__",
     "open_bundle",
     "open_source",
