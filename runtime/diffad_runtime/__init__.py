@@ -3,8 +3,13 @@
 Names are loaded when first used, so that `import diffad_runtime` costs nothing by itself.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime's official builds report to Microsoft (since 1.29), keep what they could not send below ~/.cache, and look
+# at this when they are imported. Nothing of a production line leaves it unless somebody says so: set it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from diffad_runtime.bundle import Bundle, GoldenFrame, describe_members, open_bundle, write_bundle
@@ -85,7 +90,15 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    try:
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    except ImportError as error:
+        from diffad_runtime.opencv import about_import  # noqa: PLC0415  seldom needed
+
+        fault = about_import(error)
+        if fault is None:
+            raise
+        raise fault from error
     globals()[name] = value
     return value
 

@@ -73,7 +73,11 @@ class Recording:
         return graph
 
     def _call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        status, *values = getattr(self._driver, name)(*arguments)
+        try:
+            status, *values = getattr(self._driver, name)(*arguments)
+        except (RuntimeError, AttributeError) as error:
+            # cuda-bindings looks for the driver's library, and in it for the function, when it first calls it.
+            raise NotRecordedError(f"{name} cannot be called: {' '.join(str(error).split())[:200]}") from error
         if status != self._driver.CUresult.CUDA_SUCCESS:
             raise NotRecordedError(f"{name} gave {getattr(status, 'name', status)}")
         return tuple(values)
