@@ -19,7 +19,7 @@ from diffad_runtime.engines.choice import ask, ladder
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.select import check_made_for
 from diffad_runtime.engines.tensorrt import TensorRtEngine
-from diffad_runtime.errors import EngineError, InputError
+from diffad_runtime.errors import DiffadError, EngineError, GateError, InputError
 from diffad_runtime.latency import StageRecorders
 from diffad_runtime.selfcheck import GoldenCheck, check_golden
 from diffad_runtime.tensorrt.library import load_tensorrt
@@ -54,7 +54,7 @@ class VariantMade:
         variant: its name.
         engines: both networks; none where it could not be made.
         check: what the golden frames said; None where there was nothing to run.
-        reason: why it must not be used, "" where it may.
+        reason, mend: why it must not be used and what to do about it; "" where it may.
         recorded: launched as CUDA graphs.
         latency_ms: {"extract", "reconstruct", "total": {"p50", "p95", "p99"}}: GPU times of both networks, and the
             call from an image of the input size to the map. {} where it was not timed.
@@ -64,6 +64,7 @@ class VariantMade:
     engines: tuple[EngineMade, ...]
     check: GoldenCheck | None
     reason: str
+    mend: str
     recorded: bool
     latency_ms: dict[str, dict[str, float]]
 
@@ -77,6 +78,7 @@ class VariantMade:
         return {
             "ok": not self.reason,
             "reason": self.reason,
+            "mend": self.mend,
             "engines": [
                 {"name": one.name, "plan_bytes": one.plan_bytes, "build_s": one.build_s, "lost": one.lost}
                 for one in self.engines
@@ -119,7 +121,8 @@ def provision(
             one, engine = _made(bundle, name, device)
             made.append(one)
             if engine is None:
-                device.watcher.warn(one.reason)
+                if len(names) > 1:
+                    device.watcher.warn(f"{one.reason}. {one.mend}.")
                 continue
             ready[name] = engines.enter_context(engine)
             if variants is None and not fastest:
@@ -133,24 +136,25 @@ def provision(
 
 def _made(bundle: Bundle, name: str, device: OnDevice) -> tuple[VariantMade, TensorRtEngine | None]:
     """The record, and the engine where it may be used."""
-    # Named in the cache already where an earlier variant shares the graph; then nothing is built again.
     try:
         opened = open_tensorrt(bundle, name, device)
     except EngineError as error:
-        return VariantMade(name, (), None, str(error), recorded=False, latency_ms={}), None
-    engine, check, reason = opened.engine, None, ""
+        return VariantMade(name, (), None, error.what, error.mend, recorded=False, latency_ms={}), None
+    engine, check = opened.engine, None
+    fault: DiffadError | None = None
     engines = tuple(EngineMade(one.name, one.plan_bytes, one.build_s, one.lost) for one in opened.loaded)
     try:
         check = check_golden(bundle, engine) if bundle.golden() else None
-        if check is not None and not check.passed:
-            reason = f"variant {name!r} is refused: {check.reason}"
-    except EngineError as error:  # it fails, or gives NaN
-        reason = str(error)
+        if check is not None:
+            check.require()
+    except (EngineError, GateError) as error:  # it fails, gives NaN, or judges otherwise
+        fault = error
     except BaseException:
         engine.close()
         raise
-    made = VariantMade(name, engines, check, reason, recorded=engine.recorded, latency_ms={})
-    if reason:
+    what, mend = (fault.what, fault.mend) if fault else ("", "")
+    made = VariantMade(name, engines, check, what, mend, recorded=engine.recorded, latency_ms={})
+    if fault is not None:
         engine.close()
         return made, None
     return made, engine

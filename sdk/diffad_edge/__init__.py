@@ -82,7 +82,15 @@ def __getattr__(name: str) -> Any:
 
         value: Any = version("diffad-edge")
     elif name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
+        try:
+            value = getattr(import_module(_HOME[name]), name)
+        except ImportError as error:
+            from diffad_runtime.opencv import about_import  # noqa: PLC0415  seldom needed
+
+            fault = about_import(error)
+            if fault is None:
+                raise
+            raise fault from error
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

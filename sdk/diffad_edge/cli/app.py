@@ -40,6 +40,13 @@ class _Guarded(TyperGroup):
             return super().invoke(ctx)
         except DiffadError as error:
             _leave(f"error: {error}", error.exit_code)
+        except ImportError as error:
+            from diffad_runtime.opencv import about_import  # noqa: PLC0415  seldom needed
+
+            fault = about_import(error)
+            if fault is None:
+                raise
+            _leave(f"error: {fault}", fault.exit_code)
         except KeyboardInterrupt:
             _leave("interrupted", INTERRUPTED)
         except BrokenPipeError:

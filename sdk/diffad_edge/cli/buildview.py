@@ -6,7 +6,7 @@ Knows records of provision.py. Builds nothing.
 from collections.abc import Sequence
 
 from diffad_edge.cli.output import milliseconds, print_json, size, stdout, table
-from diffad_runtime.errors import EngineError
+from diffad_runtime.errors import EngineError, GateError
 from diffad_runtime.provision import EngineMade, VariantMade
 
 
@@ -49,10 +49,11 @@ def leave(made: Sequence[VariantMade]) -> None:
     fault = _fault(made)
     if not fault:
         return
-    for one in made:
-        if one.check is not None:
-            one.check.require()
-    raise EngineError(fault, mend="The lines above say what to do for each; 'diffad-edge doctor' looks at the machine")
+    refused = all(one.check is not None and one.check.status == "refused" for one in made)
+    kind = GateError if refused else EngineError
+    if len(made) == 1 and made[0].reason:
+        raise kind(made[0].reason, mend=made[0].mend)
+    raise kind(fault, mend="The lines above say what to do for each; 'diffad-edge doctor' looks at the machine")
 
 
 def _fault(made: Sequence[VariantMade]) -> str:

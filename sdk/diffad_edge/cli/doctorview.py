@@ -10,6 +10,7 @@ from rich.text import Text
 
 from diffad_edge.cli.output import stdout
 from diffad_runtime.doctor import Finding
+from diffad_runtime.errors import EngineError
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -33,3 +34,18 @@ def show_findings(findings: Sequence[Finding]) -> None:
         f"{failed} of {len(findings)} must be mended before the product runs" if failed else "The product runs here"
     )
     console.print(f"{verdict}; {warned} more may matter." if warned else f"{verdict}.")
+
+
+def leave(findings: Sequence[Finding], backend: str) -> None:
+    """Go on where nothing has failed.
+
+    Raises:
+        EngineError: something has; the message is the first of them, with its mend.
+    """
+    failed = [finding for finding in findings if finding.status == "fail"]
+    if not failed:
+        return
+    first, others = failed[0], [finding.name for finding in failed[1:]]
+    what = "the product does not run here" if backend == "auto" else f"the backend {backend} does not run here"
+    more = f" (then {', '.join(others)})" if others else ""
+    raise EngineError(f"{what}: {first.name}: {first.detail}{more}", mend=first.mend)
