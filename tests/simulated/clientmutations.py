@@ -72,7 +72,8 @@ MUTATIONS: list[tuple[str, Changes, str, tuple[bool, ...]]] = [
      "did not call that of ILogger", BOTH),
     ("a monitor that raises", [("            return True", "            raise ValueError")],
      "raised ValueError into TensorRT", BOTH),
-    ("a logger that raises", [("str) -> None:\n            pass\n\n    class", "str) -> None:\n            raise OSError\n\n    class")],
+    ("a logger that raises", [("str) -> None:\n            pass\n\n    class",
+      "str) -> None:\n            raise OSError\n\n    class")],
      "logger raised OSError into TensorRT", BOTH),
     # Order of TensorRT's objects.
     ("runtime before engine", [("    execution = None\n    engine = None\n    runtime = None\n",

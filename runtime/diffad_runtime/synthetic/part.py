@@ -153,10 +153,10 @@ def machine_part(shape: Shape, pose: Pose, size: int, rng: np.random.Generator) 
 
     half, corner = shape.half_side * size, shape.corner * size
     qx, qy = np.abs(u) - np.float32(half - corner), np.abs(v) - np.float32(half - corner)
+    beyond_x, beyond_y = np.maximum(qx, 0), np.maximum(qy, 0)
     outside = (
-        np.asarray(cv2.magnitude(np.maximum(qx, 0), np.maximum(qy, 0)), np.float32)
-        + np.minimum(np.maximum(qx, qy), 0)
-        - np.float32(corner)
+        # Not cv2.magnitude: OpenCV 4.6 and 4.8 give the same input another last bit from call to call.
+        np.sqrt(beyond_x * beyond_x + beyond_y * beyond_y) + np.minimum(np.maximum(qx, qy), 0) - np.float32(corner)
     )
 
     height = np.clip(-outside, 0, shape.chamfer * size) - np.float32(shape.chamfer * size)

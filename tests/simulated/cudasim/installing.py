@@ -4,7 +4,7 @@ Knows sys.modules and what the product keeps of modules. Does not know what is i
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -27,7 +27,7 @@ class _Finder(MetaPathFinder):
     def __init__(self, machine: "Machine") -> None:
         self._machine = machine
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
+    def find_spec(self, fullname: str, *_: object) -> Any:
         if fullname == "pycuda.autoinit" and "pycuda" in sys.modules:
             raise self._machine.misuse("pycuda.autoinit makes a context of its own and leaves it current")
         if fullname.partition(".")[0] in _ROOTS:

@@ -2,8 +2,8 @@
 
 Knows addresses and bytes. Does not know contexts, streams, nor who may free.
 
-Bytes lie in the host's memory. Addresses on the GPU are numbers of their own, in a range that no host pointer has, never
-given twice and never adjacent: a stale address, one past the end, or the host's address in place of the GPU's is found.
+Bytes lie in the host's memory. Addresses on the GPU are numbers of their own, in a range that no host pointer has,
+never given twice and never adjacent: a stale address, one past the end, or the host's in place of the GPU's is found.
 """
 
 from dataclasses import dataclass, field

@@ -5,6 +5,7 @@ Knows pycuda's names, its errors, and what its destructors do. Does not know the
 Destructors cannot raise: a misuse in one is remembered by the machine.
 """
 
+from contextlib import suppress
 from enum import IntEnum, IntFlag
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,11 @@ class LaunchError(Error):
     """A kernel's."""
 
 
-class RuntimeError(Error):  # noqa: A001  pycuda's own name
+class RuntimeError(Error):
     """The machine's."""
 
 
-class MemoryError(Error):  # noqa: A001  pycuda's own name
+class MemoryError(Error):
     """Not enough of it."""
 
 
@@ -92,7 +93,7 @@ class _Face:
     def _drop(self, what: str, thing: streams.Thing) -> None:
         """A destructor."""
         driver = self._machine.driver
-        if not thing.alive or isinstance(thing.owner, rules.Context) and not thing.owner.alive:
+        if not thing.alive or (isinstance(thing.owner, rules.Context) and not thing.owner.alive):
             return
         try:
             if not driver.lost and (why := driver.may_free(thing.what, thing.owner)):
@@ -296,10 +297,8 @@ class _Bytes(_Face):
         owner = self._allocation.owner
         if isinstance(owner, rules.Context) and not owner.alive:
             return
-        try:
+        with suppress(Misuse):  # remembered
             self._machine.driver.free("the destructor of memory", self._allocation)
-        except Misuse:
-            pass  # remembered
 
 
 class DeviceAllocation(_Bytes):
