@@ -73,22 +73,22 @@ def test_without_what_it_needs_an_example_says_how_it_is_called(name: str, tmp_p
     assert "Traceback" not in done.stderr
 
 
-def test_first_mask(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
-    printed = output("01_first_mask.py", tiny_bundle, parts / "test" / "square" / "0.png", folder=tmp_path)
+def test_first_mask(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    printed = output("01_first_mask.py", golden_bundle, parts / "test" / "square" / "0.png", folder=tmp_path)
     assert printed.startswith("NG  score 10.0")
     mask = read_mask(tmp_path / "mask.png")
     assert mask.shape == (128, 128)
     assert mask[36:60, 68:92].min() == 255
     assert mask[:24].max() == 0
-    assert output("01_first_mask.py", tiny_bundle, parts / "test" / "good" / "0.png", folder=tmp_path)[:2] == "OK"
+    assert output("01_first_mask.py", golden_bundle, parts / "test" / "good" / "0.png", folder=tmp_path)[:2] == "OK"
 
 
-def test_stream_rejects_all_that_is_not_ok(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
+def test_stream_rejects_all_that_is_not_ok(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for number, kind in enumerate(("good", "square", "good")):
         (folder / f"{number}.png").write_bytes((parts / "test" / kind / "0.png").read_bytes())
-    printed = output("02_stream.py", tiny_bundle, f"dir://{folder}", folder=tmp_path)
+    printed = output("02_stream.py", golden_bundle, f"dir://{folder}", folder=tmp_path)
     assert re.findall(r"(OK|NG|ERROR) .*\n  -> (pass|reject)", printed) == [
         ("OK", "pass"), ("NG", "reject"), ("OK", "pass"),
     ]  # fmt: skip
@@ -115,8 +115,8 @@ def test_stream_rejects_what_could_not_be_judged() -> None:
     assert {v: module.must_reject(replace(result, verdict=v)) for v in Verdict} == wanted
 
 
-def test_folder_to_csv(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
-    assert output("03_folder_to_csv.py", tiny_bundle, parts / "test", folder=tmp_path) == "6 pictures in scores.csv\n"
+def test_folder_to_csv(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    assert output("03_folder_to_csv.py", golden_bundle, parts / "test", folder=tmp_path) == "6 pictures in scores.csv\n"
     with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["name"]: row["verdict"] for row in rows} == {
@@ -127,8 +127,8 @@ def test_folder_to_csv(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_own_sink(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
-    printed = output("04_own_sink.py", tiny_bundle, f"dir://{parts / 'test'}", folder=tmp_path)
+def test_own_sink(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    printed = output("04_own_sink.py", golden_bundle, f"dir://{parts / 'test'}", folder=tmp_path)
     assert printed.startswith("6 parts, 3 pictures in rejects")
     kept = sorted(path.name for path in (tmp_path / "rejects").iterdir())
     assert len(kept) == 3
@@ -138,8 +138,8 @@ def test_own_sink(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
     assert image[40, 80].tolist() == [255, 255, 255]
 
 
-def test_threshold_sweep(tiny_bundle: Path, parts: Path, tmp_path: Path) -> None:
-    printed = output("05_threshold_sweep.py", tiny_bundle, parts, folder=tmp_path)
+def test_threshold_sweep(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    printed = output("05_threshold_sweep.py", golden_bundle, parts, folder=tmp_path)
     assert printed.startswith("3 good and 3 defective pictures")
     rows = [line.split() for line in printed.splitlines()[3:]]
     (shipped,) = [row for row in rows if row[-1] == "shipped"]
