@@ -8,23 +8,11 @@ import pytest
 from diffad_runtime.bundle import Bundle, open_bundle
 from diffad_runtime.engines.choice import runnable, suited
 from diffad_runtime.errors import InputError
-from diffad_runtime.manifest import Manifest
 
 
 @pytest.fixture
-def bundle(tiny_bundle: Path) -> Bundle:
-    """The tiny bundle, its graphs under five names."""
-    opened = open_bundle(tiny_bundle)
-    graphs = opened.manifest.variants["fp32"].model_dump()
-    kinds = {
-        "fp32": ("fp32", "any"),
-        "fp16": ("fp16", "any"),
-        "int8": ("int8", "cpu"),
-        "int8-trt": ("int8", "tensorrt"),
-        "int8-fp16-trt": ("int8-fp16", "tensorrt"),
-    }
-    variants = {n: graphs | {"precision": precision, "target": target} for n, (precision, target) in kinds.items()}
-    return replace(opened, manifest=Manifest.model_validate(opened.manifest.model_dump() | {"variants": variants}))
+def bundle(golden_bundle: Path) -> Bundle:
+    return open_bundle(golden_bundle)
 
 
 def test_what_runs_and_what_is_worth_a_look(bundle: Bundle) -> None:
