@@ -6,7 +6,7 @@ Knows the order of variants and what is reported. Does not know how an engine is
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,27 +23,10 @@ from diffad_runtime.errors import DiffadError, EngineError, GateError, InputErro
 from diffad_runtime.latency import StageRecorders
 from diffad_runtime.selfcheck import GoldenCheck, check_golden
 from diffad_runtime.tensorrt.library import load_tensorrt
-from diffad_runtime.tensorrt.opening import device_facts, open_tensorrt
+from diffad_runtime.tensorrt.opening import Loaded, device_facts, open_tensorrt
 
 _WARM_UP, _TIMED = 10, 50
 _BACKEND = "tensorrt"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineMade:
-    """One network of a variant.
-
-    Attributes:
-        name: as in "reconstructor.fp16".
-        plan_bytes: size of its plan.
-        build_s: seconds that building took; None where it lay in the cache.
-        lost: why it could not be kept in the cache, else "".
-    """
-
-    name: str
-    plan_bytes: int
-    build_s: float | None
-    lost: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +44,7 @@ class VariantMade:
     """
 
     variant: str
-    engines: tuple[EngineMade, ...]
+    engines: tuple[Loaded, ...]
     check: GoldenCheck | None
     reason: str
     mend: str
@@ -79,10 +62,7 @@ class VariantMade:
             "ok": not self.reason,
             "reason": self.reason,
             "mend": self.mend,
-            "engines": [
-                {"name": one.name, "plan_bytes": one.plan_bytes, "build_s": one.build_s, "lost": one.lost}
-                for one in self.engines
-            ],
+            "engines": [asdict(one) for one in self.engines],
             "golden": None if self.check is None else self.check.to_dict(),
             "cuda_graphs": self.recorded,
             "latency_ms": self.latency_ms,
@@ -142,7 +122,6 @@ def _made(bundle: Bundle, name: str, device: OnDevice) -> tuple[VariantMade, Ten
         return VariantMade(name, (), None, error.what, error.mend, recorded=False, latency_ms={}), None
     engine, check = opened.engine, None
     fault: DiffadError | None = None
-    engines = tuple(EngineMade(one.name, one.plan_bytes, one.build_s, one.lost) for one in opened.loaded)
     try:
         check = check_golden(bundle, engine) if bundle.golden() else None
         if check is not None:
@@ -153,7 +132,7 @@ def _made(bundle: Bundle, name: str, device: OnDevice) -> tuple[VariantMade, Ten
         engine.close()
         raise
     what, mend = (fault.what, fault.mend) if fault else ("", "")
-    made = VariantMade(name, engines, check, what, mend, recorded=engine.recorded, latency_ms={})
+    made = VariantMade(name, opened.loaded, check, what, mend, recorded=engine.recorded, latency_ms={})
     if fault is not None:
         engine.close()
         return made, None

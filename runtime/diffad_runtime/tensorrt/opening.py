@@ -28,17 +28,15 @@ _STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A network, and how it was come by.
+    """How a network was come by.
 
     Attributes:
-        network: ready to be bound.
         name: as in "reconstructor.fp16".
         plan_bytes: size of its plan.
         build_s: seconds that building took; None where it came from the cache.
         lost: why it could not be kept in the cache, else "".
     """
 
-    network: Network
     name: str
     plan_bytes: int
     build_s: float | None
@@ -75,16 +73,16 @@ def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
     store = open_store(device.cache, device.watcher.warn)
     watcher, facts = device.watcher, device_facts(trt, gpu)
     with gpu.current():
-        loaded: list[Loaded] = []
+        loaded: list[tuple[Network, Loaded]] = []
         try:
             for graph, onnx in zip(_GRAPHS, bundle.graphs(variant), strict=True):
                 key, about = _named(facts, bundle, variant, graph, onnx, options)
                 loaded.append(_Graph(trt, gpu, store, options, device, key, about).load(onnx))
         except BaseException:
-            for one in loaded:
-                one.network.close()
+            for network, _ in loaded:
+                network.close()
             raise
-        extractor, reconstructor = (one.network for one in loaded)
+        extractor, reconstructor = (network for network, _ in loaded)
         engine = TensorRtEngine(
             trt,
             gpu,
@@ -94,7 +92,7 @@ def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
             variant=variant,
             note=watcher.note,
         )
-    return Opened(engine, tuple(loaded))
+    return Opened(engine, tuple(how for _, how in loaded))
 
 
 def measured_order(bundle: Bundle, device: OnDevice) -> list[str]:
@@ -160,7 +158,7 @@ class _Graph:
     def _name(self) -> str:
         return f"{self.about.graph}.{self.about.variant}"
 
-    def load(self, onnx: bytes) -> Loaded:
+    def load(self, onnx: bytes) -> tuple[Network, Loaded]:
         watcher = self.device.watcher
         loaded, why = (None, "") if self.device.rebuild else self._from_cache()
         if loaded is not None:
@@ -179,17 +177,17 @@ class _Graph:
                 loaded, _ = self._from_cache()
             return loaded or self._built(onnx)
 
-    def _from_cache(self) -> tuple[Loaded | None, str]:
+    def _from_cache(self) -> tuple[tuple[Network, Loaded] | None, str]:
         plan, why = self.store.find(self.key, self.about)
         if plan is None:
             return None, why
         try:
-            return Loaded(Network(self.trt, plan, self._name), self._name, len(plan), None, ""), ""
+            return (Network(self.trt, plan, self._name), Loaded(self._name, len(plan), None, "")), ""
         except PlanRefusedError as error:
             self.store.refuse(self.key, self.about)
             return None, str(error)
 
-    def _built(self, onnx: bytes) -> Loaded:
+    def _built(self, onnx: bytes) -> tuple[Network, Loaded]:
         watcher, start = self.device.watcher, time.monotonic()
         what = f"building the engine {self._name}"
         watcher.progress(what, 0, _STEPS)
@@ -219,4 +217,4 @@ class _Graph:
             # The engine in memory is as good; what is lost is time at the next start.
             lost = str(error)
             watcher.warn(f"the engine {self._name} could not be kept, the next start builds it again: {lost}")
-        return Loaded(network, self._name, len(built.plan), seconds, lost)
+        return network, Loaded(self._name, len(built.plan), seconds, lost)

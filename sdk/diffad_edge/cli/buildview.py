@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from diffad_edge.cli.output import milliseconds, print_json, size, stdout, table
 from diffad_runtime.errors import EngineError, GateError
-from diffad_runtime.provision import EngineMade, VariantMade
+from diffad_runtime.provision import VariantMade
+from diffad_runtime.tensorrt.opening import Loaded
 
 
 def show_engines(made: Sequence[VariantMade], *, json: bool) -> None:
@@ -70,6 +71,6 @@ def _golden(one: VariantMade) -> str:
     return one.check.status
 
 
-def _median(one: VariantMade, engine: EngineMade) -> str:
+def _median(one: VariantMade, engine: Loaded) -> str:
     stage = "extract" if engine.name.startswith("extractor.") else "reconstruct"
     return milliseconds(one.latency_ms[stage]["p50"]) if one.latency_ms else "-"
