@@ -90,6 +90,8 @@ def provision(
     """
     ask(_BACKEND)  # what is missing for every variant is said once
     names = ladder(bundle, _BACKEND) if variants is None else list(variants)
+    if not names:
+        raise InputError("no variant is named", mend="Name one with --variant, or leave it out")
     for name in names:
         check_made_for(bundle, _BACKEND, name)
     if len(set(names)) != len(names):

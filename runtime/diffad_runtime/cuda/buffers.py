@@ -42,7 +42,11 @@ class Mapped:
     def __init__(self, gpu: Gpu, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         cuda = gpu.cuda
         self.host = cuda.pagelocked_empty(shape, dtype, mem_flags=cuda.host_alloc_flags.DEVICEMAP)
-        self.address = int(self.host.base.get_device_pointer())
+        try:
+            self.address = int(self.host.base.get_device_pointer())
+        except cuda.Error:
+            self.free()
+            raise
 
     def upload(self, stream: Any) -> None:
         """Nothing: a kernel that is launched later sees what was written before."""

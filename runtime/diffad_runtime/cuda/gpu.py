@@ -8,8 +8,8 @@ process and kept until the process ends, as the CUDA runtime itself does. pycuda
 `pycuda.autoinit` is never used: it makes a context of its own and leaves it current on the thread that imported it.
 """
 
-import atexit
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,6 +51,7 @@ class Gpu:
     Attributes:
         cuda: the module pycuda.driver.
         facts: of the device.
+        give_back: give the context back; whatever was made in it must be closed. Twice is harmless.
     """
 
     def __init__(self, cuda: Any, context: Any, facts: GpuFacts) -> None:
@@ -58,6 +59,9 @@ class Gpu:
         self.facts = facts
         self._context = context
         self._depth = threading.local()
+        # Not atexit: at exit finalisers run in the reverse order they were made in, so this one after those of all
+        # engines, whoever made finalisers or exit functions of their own before.
+        self.give_back = weakref.finalize(self, _give_back, context)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -111,15 +115,16 @@ def open_gpu() -> Gpu:
 
 
 def release() -> None:
-    """Give the context back: when the process ends. Whatever was made in it must be closed."""
+    """Give the context back before the process ends. Whatever was made in it must be closed."""
     with _lock:
         while _opened:
-            # The driver may be gone already, and then there is nothing to give back.
-            with suppress(Exception):
-                _opened.pop()._context.detach()
+            _opened.pop().give_back()
 
 
-atexit.register(release)
+def _give_back(context: Any) -> None:
+    # The driver may be gone already, and then there is nothing to give back.
+    with suppress(Exception):
+        context.detach()
 
 
 def _open() -> Gpu:

@@ -8,6 +8,7 @@ file takes pycuda's stream by its handle.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -40,8 +41,9 @@ class Recording:
         try:
             (self._ready,) = self._call("cuGraphInstantiate", graph, 0)
         finally:
-            # What was instantiated is a copy.
-            self._call("cuGraphDestroy", graph)
+            # What was instantiated is a copy, and good whatever becomes of this one.
+            with suppress(NotRecordedError):
+                self._call("cuGraphDestroy", graph)
 
     def launch(self) -> None:
         """Enqueue all that was recorded, on the stream that it was recorded on.

@@ -44,7 +44,8 @@ class TensorRtEngine(Engine):
         note: is told a line where it has to do with less than it could.
 
     Raises:
-        EngineError: other inputs and outputs than engines/base.py says, no memory, or the engines do not run.
+        EngineError: other inputs and outputs than engines/base.py says, or the engines do not run.
+        pycuda.driver.Error: CUDA failed.
     """
 
     backend = "tensorrt"
@@ -80,9 +81,6 @@ class TensorRtEngine(Engine):
                 work.prepare(heard)
                 if reason := work.record(heard):
                     note(f"kernels are launched one by one, not as a CUDA graph: {reason}")
-        except gpu.cuda.Error as error:
-            self._closing()
-            raise gpu.failed("prepare the engines", error) from error
         except BaseException:
             self._closing()
             raise
@@ -102,13 +100,17 @@ class TensorRtEngine(Engine):
         with self._lock:
             if self._work is None:
                 raise EngineError("the engine is closed", mend="Open the bundle again")
-            with self._gpu.current(), listening(self._trt) as heard:
-                try:
+            try:
+                with self._gpu.current(), listening(self._trt) as heard:
                     return self._work.run(image, heard)
-                except self._gpu.cuda.Error as error:
-                    raise self._gpu.failed(f"run variant {self.variant!r}", error) from error
-                except NotRecordedError as error:
-                    raise self._gpu.failed(f"launch variant {self.variant!r}", error) from error
+            except self._gpu.cuda.Error as error:
+                fault = self._gpu.failed(f"run variant {self.variant!r}", error)
+            except NotRecordedError as error:
+                fault = self._gpu.failed(f"launch variant {self.variant!r}", error)
+            except EngineError as error:
+                fault = EngineError(error.what, mend=error.mend)
+            # Raised out here it holds on to no frame of the work: whoever keeps it keeps nothing on the GPU.
+            raise fault
 
 
 class _Work:

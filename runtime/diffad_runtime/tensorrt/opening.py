@@ -71,28 +71,36 @@ def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
         tf32=bundle.variant(variant).precision != "fp32",
     )
     store = open_store(device.cache, device.watcher.warn)
-    watcher, facts = device.watcher, device_facts(trt, gpu)
-    with gpu.current():
-        loaded: list[tuple[Network, Loaded]] = []
-        try:
-            for graph, onnx in zip(_GRAPHS, bundle.graphs(variant), strict=True):
-                key, about = _named(facts, bundle, variant, graph, onnx, options)
-                loaded.append(_Graph(trt, gpu, store, options, device, key, about).load(onnx))
-        except BaseException:
-            for network, _ in loaded:
-                network.close()
-            raise
-        extractor, reconstructor = (network for network, _ in loaded)
-        engine = TensorRtEngine(
-            trt,
-            gpu,
-            extractor,
-            reconstructor,
-            input_size=bundle.manifest.input_size,
-            variant=variant,
-            note=watcher.note,
-        )
-    return Opened(engine, tuple(how for _, how in loaded))
+    facts = device_facts(trt, gpu)
+
+    def graph_of(graph: _Which, onnx: bytes) -> _Graph:
+        return _Graph(trt, gpu, store, options, device, *_named(facts, bundle, variant, graph, onnx, options))
+
+    loaded: list[tuple[Network, Loaded]] = []
+    try:
+        with gpu.current():
+            try:
+                for graph, onnx in zip(_GRAPHS, bundle.graphs(variant), strict=True):
+                    loaded.append(graph_of(graph, onnx).load(onnx))
+            except BaseException:
+                for network, _ in loaded:
+                    network.close()
+                raise
+            extractor, reconstructor = (network for network, _ in loaded)
+            engine = TensorRtEngine(
+                trt,
+                gpu,
+                extractor,
+                reconstructor,
+                input_size=bundle.manifest.input_size,
+                variant=variant,
+                note=device.watcher.note,
+            )
+            return Opened(engine, tuple(how for _, how in loaded))
+    except gpu.cuda.Error as error:
+        fault = gpu.failed("prepare the engines", error)
+    # Raised out here it holds on to no frame of the work: whoever keeps it keeps nothing on the GPU.
+    raise fault
 
 
 def measured_order(bundle: Bundle, device: OnDevice) -> list[str]:
