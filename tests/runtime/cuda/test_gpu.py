@@ -1,6 +1,7 @@
 """One GPU and its primary context: what is known of it, on which thread it is current, and what lacks say."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,17 @@ def test_the_whole_process_has_one_and_its_context_is_retained_once(machine: Mac
 
 
 def test_threads_that_open_it_at_once_get_the_same(machine: Machine) -> None:
-    barrier, found = threading.Barrier(4), []
+    barrier, found, take = threading.Barrier(4), [], machine.faults.take_cuda
+
+    def slowly(name: str) -> Any:
+        time.sleep(0.002)
+        return take(name)
 
     def work() -> None:
         barrier.wait()
         found.append(open_gpu())
 
+    machine.faults.take_cuda = slowly  # type: ignore[method-assign]
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()

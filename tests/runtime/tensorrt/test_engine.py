@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -292,6 +293,7 @@ def test_every_thread_pushes_and_pops_for_itself(machine: Machine, opened: Open,
     got: dict[int, RawMaps] = {}
     with opened() as engine:
         start = len(machine.calls)
+        machine.faults.wrong_numbers(lambda _: bool(time.sleep(0.001)))  # others run meanwhile
 
         def work(seed: int) -> None:
             for _ in range(5):
@@ -383,6 +385,20 @@ def test_an_engine_that_nobody_closes_is_freed_with_its_last_reference(machine: 
     machine.assert_clean()
 
 
+def test_an_engine_that_failed_is_freed_with_its_last_reference_too(machine: Machine, opened: Open) -> None:
+    """The exception makes no cycle that only the collector could break, some time, on some thread."""
+    gc.collect()
+    gc.disable()
+    try:
+        engine = opened()
+        machine.faults.cuda_error_on("cuGraphLaunch")
+        fails(partial(engine.infer, picture(0)), "cuGraphLaunch gave")
+        del engine
+        machine.assert_clean()
+    finally:
+        gc.enable()
+
+
 def test_an_engine_in_a_cycle_is_freed_by_the_collector_on_whichever_thread(machine: Machine, opened: Open) -> None:
     holder: list[Any] = [opened()]
     holder.append(holder)
@@ -391,6 +407,30 @@ def test_an_engine_in_a_cycle_is_freed_by_the_collector_on_whichever_thread(mach
     thread.start()
     thread.join()
     machine.assert_clean()
+
+
+def test_the_collector_does_not_free_an_engine_while_another_one_is_recorded(machine: Machine, opened: Open) -> None:
+    """What it frees would be freed within the capture, on its thread, which CUDA does not allow."""
+    thresholds, take = gc.get_threshold(), machine.faults.take
+
+    def often(what: str) -> Any:
+        if machine.driver.captures():
+            gc.set_threshold(1)
+        return take(what)
+
+    gc.collect()
+    gc.set_threshold(10**9)
+    try:
+        holder: list[Any] = [opened()]
+        holder.append(holder)
+        del holder
+        machine.faults.take = often  # type: ignore[method-assign]
+        with opened() as engine:
+            assert engine.recorded
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert gc.isenabled()
 
 
 def test_two_engines_at_once_do_not_mix(machine: Machine, opened: Open, expected: list[RawMaps]) -> None:

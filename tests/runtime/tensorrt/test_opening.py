@@ -738,6 +738,18 @@ def test_where_all_are_wrong_auto_goes_on_to_onnxruntime(
         start(bundle, variant="fp16", device=told.device)
 
 
+@pytest.mark.parametrize("integrated", [True, False])
+def test_a_gpu_that_is_lost_at_the_start_leaves_the_cpu(bundle: Bundle, told: Told, integrated: bool) -> None:
+    machine = Machine(integrated=integrated)
+    machine.faults.cuda_error_on("Stream.synchronize", sticky=True)
+    with machine.installed():
+        started = start(bundle, threads=1, device=told.device)
+        started.engine.close()
+        machine.assert_clean()
+    assert started.choice.backend == "onnxruntime"
+    assert [name for name, _, _ in started.refused] == [FIRST, "int8-trt", "fp16", "fp32"]
+
+
 def test_a_build_that_is_cancelled_is_not_gone_on_with(machine: Machine, bundle: Bundle, told: Told) -> None:
     machine.faults.cancel_after(3)
     with pytest.raises(KeyboardInterrupt):
