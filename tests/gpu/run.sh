@@ -98,11 +98,17 @@ from diffad_runtime.engines.choice import runnable
 print(",".join(runnable(open_bundle(sys.argv[1]), "tensorrt")))' "$bundle")
     keep build.txt edge build "$bundle" --variant "$variants" --cache "$DIFFAD_GPU_CACHE" || failed=1
     # Timed once: the table is made from the record.
-    "$PYTHON" -m diffad_edge bench "$bundle" --backend tensorrt --frame-size input --frames 500 \
-        --cache "$DIFFAD_GPU_CACHE" --json >$report/bench.out 2>$report/bench.txt || failed=1
-    tail -n 1 $report/bench.out >$report/bench.json
-    keep bench.txt "$PYTHON" tests/gpu/latencies.py $report/bench.json || failed=1
+    if "$PYTHON" -m diffad_edge bench "$bundle" --backend tensorrt --frame-size input --frames 500 \
+        --cache "$DIFFAD_GPU_CACHE" --json >$report/bench.out 2>$report/bench.err; then
+        tail -n 1 $report/bench.out >$report/bench.json
+        keep bench.txt "$PYTHON" tests/gpu/latencies.py $report/bench.json || failed=1
+    else
+        keep bench.txt cat $report/bench.err
+        failed=1
+    fi
+    rm -f $report/bench.out $report/bench.err
 fi
+rm -f $report/.code
 echo
 echo "All of it is in $report/log.txt"
 exit $failed

@@ -7,8 +7,9 @@ once. It is a matter of speed alone: whoever cannot record enqueues as before. p
 file takes pycuda's stream by its handle.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -37,7 +38,8 @@ class Recording:
         except (ImportError, OSError) as error:
             raise NotRecordedError("the package cuda-bindings is not installed") from error
         self._stream = self._driver.CUstream(stream)
-        graph = self._capture(enqueue)
+        with _no_collection():
+            graph = self._capture(enqueue)
         try:
             (self._ready,) = self._call("cuGraphInstantiate", graph, 0)
         finally:
@@ -83,3 +85,15 @@ class Recording:
         if status != self._driver.CUresult.CUDA_SUCCESS:
             raise NotRecordedError(f"{name} gave {getattr(status, 'name', status)}")
         return tuple(values)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector out: what it frees of another engine would be freed within the recording."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

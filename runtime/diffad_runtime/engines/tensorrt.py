@@ -110,7 +110,10 @@ class TensorRtEngine(Engine):
             except EngineError as error:
                 fault = EngineError(error.what, mend=error.mend)
             # Raised out here it holds on to no frame of the work: whoever keeps it keeps nothing on the GPU.
-            raise fault
+            try:
+                raise fault
+            finally:
+                del fault  # it holds on to this frame, and this frame must not to it
 
 
 class _Work:

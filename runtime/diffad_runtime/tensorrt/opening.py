@@ -100,7 +100,10 @@ def open_tensorrt(bundle: Bundle, variant: str, device: OnDevice) -> Opened:
     except gpu.cuda.Error as error:
         fault = gpu.failed("prepare the engines", error)
     # Raised out here it holds on to no frame of the work: whoever keeps it keeps nothing on the GPU.
-    raise fault
+    try:
+        raise fault
+    finally:
+        del fault  # it holds on to this frame, and this frame must not to it
 
 
 def measured_order(bundle: Bundle, device: OnDevice) -> list[str]:
