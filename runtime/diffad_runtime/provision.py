@@ -109,8 +109,10 @@ def provision(
             ready[name] = engines.enter_context(engine)
             if variants is None and not fastest:
                 break
-        times = _timed(ready)
-    made = [replace(one, latency_ms=times.get(one.variant, {})) for one in made]
+        times, failed = _timed(ready)
+    for error in failed.values():
+        device.watcher.warn(f"{error.what}. {error.mend}.")
+    made = [_with_times(one, times, failed) for one in made]
     if fastest and times:
         _rank(bundle, device, {name: stages["total"]["p50"] for name, stages in times.items()})
     return made
@@ -141,19 +143,35 @@ def _made(bundle: Bundle, name: str, device: OnDevice) -> tuple[VariantMade, Ten
     return made, engine
 
 
-def _timed(engines: Mapping[str, TensorRtEngine]) -> dict[str, dict[str, dict[str, float]]]:
-    """One frame with each in turn, so that a board that warms up slows all of them."""
+Times = dict[str, dict[str, dict[str, float]]]
+
+
+def _timed(engines: Mapping[str, TensorRtEngine]) -> tuple[Times, dict[str, EngineError]]:
+    """One frame with each in turn, so that a board that warms up slows all of them; and those that failed meanwhile."""
     recorders = {name: StageRecorders() for name in engines}
+    failed: dict[str, EngineError] = {}
     for number in range(_WARM_UP + _TIMED):
         for name, engine in engines.items():
+            if name in failed:
+                continue
             image = np.random.default_rng(number).integers(0, 256, (engine.input_size,) * 2 + (3,), dtype=np.uint8)
             start = time.perf_counter()
-            maps = engine.infer(image)
+            try:
+                maps = engine.infer(image)
+            except EngineError as error:
+                failed[name] = EngineError(error.what, mend=error.mend)
+                continue
             total = 1e3 * (time.perf_counter() - start)
             if number >= _WARM_UP:
                 stages = {"extract": maps.extract_ms, "reconstruct": maps.reconstruct_ms, "total": total}
                 recorders[name].add(stages)
-    return {name: recorder.summary() for name, recorder in recorders.items()}
+    return {name: one.summary() for name, one in recorders.items() if name not in failed}, failed
+
+
+def _with_times(one: VariantMade, times: Times, failed: Mapping[str, EngineError]) -> VariantMade:
+    if one.variant in failed:
+        return replace(one, reason=failed[one.variant].what, mend=failed[one.variant].mend)
+    return replace(one, latency_ms=times.get(one.variant, {}))
 
 
 def _rank(bundle: Bundle, device: OnDevice, p50_ms: dict[str, float]) -> None:

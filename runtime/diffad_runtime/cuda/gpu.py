@@ -131,11 +131,16 @@ def _open() -> Gpu:
     try:
         cuda = import_module("pycuda.driver")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("pycuda", extra="jetson", purpose="the TensorRT backend") from error
-    except (ImportError, OSError) as error:  # built for another CUDA, or no driver library
+        package = (error.name or "pycuda").partition(".")[0]
+        raise MissingExtraError(package, extra="jetson", purpose="the TensorRT backend") from error
+    except (ImportError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        rebuild = "Build it again on this device: pip install --force-reinstall --no-cache-dir pycuda"
+        no_driver = (
+            "The driver's library is missing: install the driver; in a container, start it with --runtime nvidia"
+        )
         raise EngineError(
-            f"pycuda cannot be loaded: {' '.join(str(error).split())[:200]}",
-            mend="Build it again on this device: pip install --force-reinstall --no-cache-dir pycuda",
+            f"pycuda cannot be loaded: {said}", mend=no_driver if "libcuda.so" in said else rebuild
         ) from error
     try:
         cuda.init()

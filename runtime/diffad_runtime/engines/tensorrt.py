@@ -31,6 +31,8 @@ from diffad_runtime.result import Image
 from diffad_runtime.tensorrt.log import Heard, listening
 from diffad_runtime.tensorrt.network import Network
 
+_PATIENCE_S = 5.0  # for a frame that is judged while its engine is closed; the longest ones take tens of milliseconds
+
 
 class TensorRtEngine(Engine):
     """Runs a variant's two engines. Safe to call from several threads: one frame at a time.
@@ -69,7 +71,7 @@ class TensorRtEngine(Engine):
         self._work: _Work | None = None
         work = _Work(gpu, extractor, reconstructor)
         # Also where nobody calls close(): TensorRT must not be freed at exit, when its context is gone.
-        self._closing = weakref.finalize(self, work.close)
+        self._closing = weakref.finalize(self, _close, self._lock, work)
         try:
             check_signature(
                 (extractor.inputs, extractor.outputs),
@@ -92,13 +94,11 @@ class TensorRtEngine(Engine):
         return self._work is not None and self._work.recorded
 
     def close(self) -> None:
-        with self._lock:
-            self._work = None
-            self._closing()
+        self._closing()
 
     def _infer(self, image: Image) -> Ran:
         with self._lock:
-            if self._work is None:
+            if self._work is None or self._work.closed:
                 raise EngineError("the engine is closed", mend="Open the bundle again")
             try:
                 with self._gpu.current(), listening(self._trt) as heard:
@@ -128,6 +128,7 @@ class _Work:
         self._stream: Any = None
         self._events: list[Any] = []
         self._recordings: list[Recording] = []
+        self.closed = False
 
     @property
     def recorded(self) -> bool:
@@ -189,6 +190,7 @@ class _Work:
 
     def close(self) -> None:
         """Free all: what was recorded, TensorRT's objects, then the memory they worked on, then the stream."""
+        self.closed = True
         with suppress(self._gpu.cuda.Error), self._gpu.current():
             # After an error CUDA refuses all further calls; each is tried all the same.
             with suppress(self._gpu.cuda.Error):
@@ -218,6 +220,20 @@ class _Work:
     def _exchanged(self, name: str, nodes: Nodes) -> Exchange:
         kind, shape = nodes[name]
         return exchange(self._gpu, tuple(int(side) for side in shape), kind)
+
+
+def _close(lock: threading.Lock, work: _Work) -> None:
+    """Wait for the frame that another thread may be at: at exit daemon threads still run.
+
+    A frame that does not end is left with what it works on: freed under it, the process would crash.
+    """
+    if lock.acquire(timeout=_PATIENCE_S):
+        try:
+            work.close()
+        finally:
+            lock.release()
+    else:
+        work.closed = True
 
 
 def _bytes(kind: str, shape: Sequence[int | str]) -> int:

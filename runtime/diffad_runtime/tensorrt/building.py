@@ -13,7 +13,7 @@ from typing import Any
 
 from diffad_runtime.errors import EngineError, InputError
 from diffad_runtime.tensorrt.interrupt import ctrl_c
-from diffad_runtime.tensorrt.log import Heard, listening, logger_for
+from diffad_runtime.tensorrt.log import Heard, listening, logger_for, not_started
 from diffad_runtime.tensorrt.messages import ParserComplaint, about_build, about_graph
 from diffad_runtime.tensorrt.progress import make_monitor
 
@@ -85,7 +85,7 @@ def build_plan(
             f"{name}: only {free_bytes // _MIB} MiB of memory are free, building needs {LEAST_FREE // _MIB} at least",
             mend="Stop other programs, above all the desktop (sudo systemctl isolate multi-user.target), or add swap",
         )
-    with listening(trt) as heard, closing(_Session(trt)) as session, ctrl_c() as pressed:
+    with listening(trt) as heard, closing(_session(trt, heard)) as session, ctrl_c() as pressed:
         if not session.parser.parse(graph):
             raise _refused(name, session.parser, heard)
         monitor = make_monitor(trt, on_progress, lambda: pressed() or cancelled())
@@ -143,6 +143,13 @@ class _Session:
     def close(self) -> None:
         self.config = self.parser = self.network = None
         self.builder = None
+
+
+def _session(trt: Any, heard: Heard) -> _Session:
+    try:
+        return _Session(trt)
+    except TypeError as error:  # what the bindings make of a builder that TensorRT does not give
+        raise not_started(heard, error) from None
 
 
 @contextmanager

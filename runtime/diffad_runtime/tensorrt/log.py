@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from diffad_runtime.errors import EngineError
+
 _KEPT = 200
 _lock = threading.Lock()
 _loggers: dict[Any, Any] = {}
@@ -54,6 +56,14 @@ def listening(trt: Any) -> Iterator[Heard]:
     finally:
         with _lock:
             logger.listeners.remove(heard)
+
+
+def not_started(heard: Heard, error: Exception) -> EngineError:
+    """TensorRT gave no builder or runtime at all: the driver is broken, or of another CUDA."""
+    return EngineError(
+        f"TensorRT does not start: {heard.last() or ' '.join(str(error).split())[:200]}",
+        mend="Check the driver with 'diffad-edge doctor --backend tensorrt', then restart the program",
+    )
 
 
 def _make(trt: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffad_runtime.engines.signature import Nodes
 from diffad_runtime.errors import EngineError
-from diffad_runtime.tensorrt.log import Heard, listening, logger_for
+from diffad_runtime.tensorrt.log import Heard, listening, logger_for, not_started
 from diffad_runtime.tensorrt.messages import about_plan
 
 
@@ -28,22 +28,33 @@ class Network:
         name: for messages, as in "reconstructor.fp16".
 
     Raises:
-        PlanRefusedError: of another TensorRT or GPU, damaged, or no memory for it.
+        PlanRefusedError: of another TensorRT or GPU, damaged, or no memory to read it.
+        EngineError: TensorRT does not start, or has no memory to run it in.
     """
 
     def __init__(self, trt: Any, plan: bytes, name: str) -> None:
         self.name = name
         self._trt = trt
-        self._runtime: Any = trt.Runtime(logger_for(trt))
+        self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
         with listening(trt) as heard:
+            try:
+                self._runtime = trt.Runtime(logger_for(trt))
+            except TypeError as error:  # what the bindings make of a runtime that TensorRT does not give
+                raise not_started(heard, error) from None
             self._engine = self._runtime.deserialize_cuda_engine(plan)
-            if self._engine is not None:
-                self._context = self._engine.create_execution_context()
+            if self._engine is None:
+                self.close()
+                raise PlanRefusedError(about_plan([*heard.lines]))
+            self._context = self._engine.create_execution_context()
         if self._context is None:
             self.close()
-            raise PlanRefusedError(about_plan([*heard.lines]))
+            # The plan is good; there is no room for it now.
+            raise EngineError(
+                f"{name}: the engine cannot be loaded: {about_plan([*heard.lines])}",
+                mend="Stop other programs that use the GPU or the memory, or run a smaller --variant",
+            )
         self.inputs, self.outputs = self._nodes()
 
     def bind(self, addresses: Mapping[str, int]) -> None:

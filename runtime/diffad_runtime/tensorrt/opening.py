@@ -213,6 +213,7 @@ class _Graph:
             cancelled=watcher.cancelled,
         )
         self.store.keep_timings(self.key.device, built.timings)
+        seconds = round(time.monotonic() - start, 3)
         try:
             network = Network(self.trt, built.plan, self._name)
         except PlanRefusedError as error:
@@ -221,11 +222,17 @@ class _Graph:
                 f"{self._name}: the engine that was just built cannot be loaded: {error}",
                 mend="Check the machine with 'diffad-edge doctor --backend tensorrt', or run another --variant",
             ) from error
-        seconds, lost = round(time.monotonic() - start, 3), ""
+        except EngineError:  # no memory to run it in, now
+            self._keep(built.plan, seconds)
+            raise
+        return network, Loaded(self._name, len(built.plan), seconds, self._keep(built.plan, seconds))
+
+    def _keep(self, plan: bytes, seconds: float) -> str:
+        """Why it could not be kept, "" where it was. The engine in memory is as good; what is lost is time."""
         try:
-            self.store.keep(self.key, self.about.model_copy(update={"seconds": seconds}), built.plan)
+            self.store.keep(self.key, self.about.model_copy(update={"seconds": seconds}), plan)
         except InputError as error:
-            # The engine in memory is as good; what is lost is time at the next start.
-            lost = str(error)
-            watcher.warn(f"the engine {self._name} could not be kept, the next start builds it again: {lost}")
-        return network, Loaded(self._name, len(built.plan), seconds, lost)
+            watcher = self.device.watcher
+            watcher.warn(f"the engine {self._name} could not be kept, the next start builds it again: {error}")
+            return str(error)
+        return ""

@@ -101,7 +101,9 @@ def test_rubbish_is_refused(trt: Any, damage: bytes) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("what", ["deserialise_none", "no_execution_context"])
+@pytest.mark.parametrize(
+    ("what", "kind"), [("deserialise_none", PlanRefusedError), ("no_execution_context", EngineError)]
+)
 @pytest.mark.parametrize(
     ("log", "why"),
     [
@@ -112,12 +114,12 @@ def test_rubbish_is_refused(trt: Any, damage: bytes) -> None:
     ],
 )
 def test_what_is_refused_says_why_and_is_freed_while_the_exception_is_kept(
-    machine: Machine, trt: Any, plan: bytes, what: str, log: list[str], why: str
+    machine: Machine, trt: Any, plan: bytes, what: str, kind: type[Exception], log: list[str], why: str
 ) -> None:
     getattr(machine.faults, what)(1, log)
-    with pytest.raises(PlanRefusedError) as raised:
+    with pytest.raises(kind) as raised:
         Network(trt, plan, "e")
-    assert str(raised.value) == why
+    assert why in str(raised.value)
     assert machine.driver.left_in() == []
     Network(trt, plan, "e").close()
 

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -333,14 +334,32 @@ def test_a_plan_that_is_not_taken_back_once_is_built_anew_once(
 
 
 @pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize("what", ["deserialise_none", "no_execution_context"])
-def test_plans_that_are_never_taken_are_an_error_after_one_build(
-    machine: Machine, bundle: Bundle, told: Told, check: Callable[..., Opened], cached: bool, what: str
+def test_no_memory_to_run_an_engine_is_no_reason_to_build_it_again(
+    machine: Machine, bundle: Bundle, told: Told, check: Callable[..., Opened], cached: bool
 ) -> None:
     if cached:
         check()
     before = machine.count(BUILD)
-    getattr(machine.faults, what)(-1, ["Error Code 2: OutOfMemory (no further information)"])
+    machine.faults.no_execution_context(-1, ["Error Code 2: OutOfMemory (no further information)"])
+    error = fails(
+        lambda: open_tensorrt(bundle, "fp16", told.device),
+        r"^extractor\.fp16: the engine cannot be loaded: no memory to load it",
+    )
+    assert "--variant" in error.mend
+    assert machine.count(BUILD) == before + (not cached)
+    machine.assert_clean()
+    machine.faults.clear()
+    assert [one.build_s is None for one in check().loaded] == [True, cached]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_plans_that_are_never_taken_are_an_error_after_one_build(
+    machine: Machine, bundle: Bundle, told: Told, check: Callable[..., Opened], cached: bool
+) -> None:
+    if cached:
+        check()
+    before = machine.count(BUILD)
+    machine.faults.deserialise_none(-1, ["Error Code 2: OutOfMemory (no further information)"])
     error = fails(
         lambda: open_tensorrt(bundle, "fp16", told.device),
         r"^extractor\.fp16: the engine that was just built cannot be loaded: no memory to load it",
@@ -587,10 +606,23 @@ def test_another_builder_is_waited_for_and_its_engine_taken(
 def test_waiting_for_another_builder_can_be_cancelled(machine: Machine, bundle: Bundle, told: Told) -> None:
     store = EngineStore(told.device.cache or Path())
     device = replace(told.device, watcher=replace(told.device.watcher, cancelled=lambda: True))
-    with store.building(), pytest.raises(KeyboardInterrupt):
-        open_tensorrt(bundle, "fp16", device)
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            open_tensorrt(bundle, "fp16", device)
+        except KeyboardInterrupt as error:
+            raised.append(error)
+
+    worker = threading.Thread(target=work)
+    with store.building():
+        worker.start()
+        worker.join(5)
+        waits = worker.is_alive()
+    worker.join()
+    assert not waits
+    assert len(raised) == 1
     assert machine.count("Builder") == 0
-    machine.assert_clean()
     with store.building():  # the lock is free
         pass
 
@@ -765,3 +797,24 @@ def test_a_bundle_that_cannot_be_built_at_all_runs_on_the_cpu(machine: Machine, 
         assert engine.backend == "onnxruntime"
     assert machine.count(BUILD) == 4  # one attempt a variant
     assert all("ran out of memory" in line for line in told.warnings)
+
+
+@pytest.mark.parametrize("kind", ["Builder", "Runtime"])
+def test_a_tensorrt_that_does_not_start(
+    machine: Machine,
+    bundle: Bundle,
+    told: Told,
+    check: Callable[..., Opened],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bindings raise TypeError where TensorRT gives no builder or runtime, as with a broken driver."""
+
+    def nothing(*_: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(import_module("tensorrt"), kind, nothing)
+    fails(lambda: open_tensorrt(bundle, "fp16", told.device), r"^TensorRT does not start: .*nullptr")
+    machine.assert_clean()
+    monkeypatch.undo()
+    check()
