@@ -127,7 +127,7 @@ def _made(bundle: Bundle, name: str, device: OnDevice) -> tuple[VariantMade, Ten
     engine, check = opened.engine, None
     fault: DiffadError | None = None
     try:
-        check = check_golden(bundle, engine) if bundle.golden() else None
+        check = check_golden(bundle, engine) if bundle.has_golden else None
         if check is not None:
             check.require()
     except (EngineError, GateError) as error:  # it fails, gives NaN, or judges otherwise

@@ -99,7 +99,7 @@ def _tried(
 ) -> tuple[Engine, GoldenCheck | None]:
     engine = open_engine(bundle, backend, name, threads, device=device)
     try:
-        if not bundle.golden():
+        if not bundle.has_golden:
             engine.infer(np.full((engine.input_size, engine.input_size, 3), _MID_GREY, np.uint8))
             return engine, None
         check = check_golden(bundle, engine)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from diffad_runtime.bundle.container import MANIFEST, MAX_BUNDLE_BYTES, SIGNATURE, check_name, unpack
+from diffad_runtime.bundle.golden import FOLDER as GOLDEN_FOLDER
 from diffad_runtime.bundle.golden import GoldenFrame, check_golden_members, read_golden
 from diffad_runtime.bundle.onnxscan import check_onnx
 from diffad_runtime.bundle.strictjson import one_line, parse_object
@@ -88,6 +89,11 @@ class Bundle:
             BundleError: a picture that cannot be decoded.
         """
         return read_golden({name: self._members[name] for name in self.manifest.members})
+
+    @property
+    def has_golden(self) -> bool:
+        """Whether there are golden frames; none is decoded to say so."""
+        return any(name.startswith(GOLDEN_FOLDER) for name in self.manifest.members)
 
     def parity(self) -> dict[str, Any]:
         """parity.json: what was measured between torch and each variant; {} where the bundle has none."""

@@ -88,10 +88,11 @@ class Gpu:
         free, _ = self.cuda.mem_get_info()
         return int(free)
 
-    def failed(self, what: str, error: Exception) -> EngineError:
-        """An error of pycuda as one of ours."""
+    def failed(self, what: str, error: Exception, heard: str = "") -> EngineError:
+        """An error of pycuda as one of ours; `heard`: what a library above it logged meanwhile."""
+        said = " ".join(str(error).split())[:300] or type(error).__name__
         return EngineError(
-            f"the GPU failed to {what}: {' '.join(str(error).split())[:300] or type(error).__name__}",
+            f"the GPU failed to {what}: {said}" + (f"; TensorRT: {heard[:300]}" if heard else ""),
             mend="Restart the program: after some errors CUDA refuses all further work of a process. "
             "If it comes again, see 'diffad-edge doctor' and the kernel's log (dmesg)",
         )

@@ -100,15 +100,16 @@ class TensorRtEngine(Engine):
         with self._lock:
             if self._work is None or self._work.closed:
                 raise EngineError("the engine is closed", mend="Open the bundle again")
-            try:
-                with self._gpu.current(), listening(self._trt) as heard:
-                    return self._work.run(image, heard)
-            except self._gpu.cuda.Error as error:
-                fault = self._gpu.failed(f"run variant {self.variant!r}", error)
-            except NotRecordedError as error:
-                fault = self._gpu.failed(f"launch variant {self.variant!r}", error)
-            except EngineError as error:
-                fault = EngineError(error.what, mend=error.mend)
+            with listening(self._trt) as heard:
+                try:
+                    with self._gpu.current():
+                        return self._work.run(image, heard)
+                except self._gpu.cuda.Error as error:
+                    fault = self._gpu.failed(f"run variant {self.variant!r}", error, heard.last())
+                except NotRecordedError as error:
+                    fault = self._gpu.failed(f"launch variant {self.variant!r}", error, heard.last())
+                except EngineError as error:
+                    fault = EngineError(error.what, mend=error.mend)
             # Raised out here it holds on to no frame of the work: whoever keeps it keeps nothing on the GPU.
             try:
                 raise fault

@@ -103,10 +103,11 @@ def build_plan(
 
 
 def workspace_bytes(options: BuildOptions, free_bytes: int) -> int:
-    """The limit for scratch memory: what was asked for, or else half of what is free beyond a reserve."""
+    """Limit for scratch memory: half of what is free beyond a reserve; of what was asked for, as much as is free."""
+    room = free_bytes - _RESERVE
     if options.workspace_mb is not None:
-        return options.workspace_mb * _MIB
-    return min(_MOST_WORKSPACE, max(_LEAST_WORKSPACE, (free_bytes - _RESERVE) // 2))
+        return min(options.workspace_mb * _MIB, max(_LEAST_WORKSPACE, room))
+    return min(_MOST_WORKSPACE, max(_LEAST_WORKSPACE, room // 2))
 
 
 class _Session:

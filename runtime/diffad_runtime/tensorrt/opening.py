@@ -19,7 +19,7 @@ from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.engines.tensorrt import TensorRtEngine
 from diffad_runtime.errors import EngineError, InputError
 from diffad_runtime.jetson import l4t_release
-from diffad_runtime.tensorrt.building import BuildOptions, build_plan
+from diffad_runtime.tensorrt.building import BuildOptions, build_plan, workspace_bytes
 from diffad_runtime.tensorrt.library import load_tensorrt, version_of
 from diffad_runtime.tensorrt.network import Network, PlanRefusedError
 
@@ -202,12 +202,16 @@ class _Graph:
         watcher, start = self.device.watcher, time.monotonic()
         what = f"building the engine {self._name}"
         watcher.progress(what, 0, _STEPS)
+        free = self.gpu.free_bytes()
+        asked, given = self.options.workspace_mb, workspace_bytes(self.options, free) >> 20
+        if asked is not None and given < asked:
+            watcher.warn(f"{self._name}: {free >> 20} MiB are free, so the workspace is {given} MiB and not {asked}")
         built = build_plan(
             self.trt,
             onnx,
             self._name,
             self.options,
-            free_bytes=self.gpu.free_bytes(),
+            free_bytes=free,
             timings=self.store.timings(self.key.device),
             on_progress=lambda fraction: watcher.progress(what, round(_STEPS * fraction), _STEPS),
             cancelled=watcher.cancelled,

@@ -123,6 +123,9 @@ def test_too_little_memory_is_said_before_anything_is_tried() -> None:
 
 def test_the_workspace_leaves_room_for_all_else() -> None:
     assert workspace_bytes(BuildOptions(workspace_mb=48), 0) == 48 * MIB
+    assert workspace_bytes(BuildOptions(workspace_mb=900), 1512 * MIB) == 900 * MIB
+    assert workspace_bytes(BuildOptions(workspace_mb=8192), 1512 * MIB) == 1000 * MIB
+    assert workspace_bytes(BuildOptions(workspace_mb=8192), 400 * MIB) == 64 * MIB
     assert workspace_bytes(BuildOptions(), 400 * MIB) == 64 * MIB
     assert workspace_bytes(BuildOptions(), 1512 * MIB) == 500 * MIB
     assert workspace_bytes(BuildOptions(), 64 << 30) == 1024 * MIB

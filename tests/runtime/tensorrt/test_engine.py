@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from cudasim import Machine
+from cudasim.trt_names import Severity
+from cudasim.trt_talking import say
 from onnx import TensorProto, helper
 
 from diffad_runtime.bundle import Bundle, describe_members, open_bundle, write_bundle
@@ -684,6 +686,25 @@ def test_a_failing_call_in_a_frame(
             machine.faults.clear()
             check_maps(engine.infer(picture(0)), expected[0])
     machine.assert_clean()
+
+
+def test_what_tensorrt_logs_in_a_frame_that_fails_is_in_the_error(
+    machine: Machine, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = machine.faults.take_cuda
+
+    def logged(name: str) -> Any:
+        if name == "Stream.synchronize":
+            say(machine, Severity.ERROR, "[executionContext.cpp] Error Code 1: Cuda Runtime (a kernel crashed)")
+        return take(name)
+
+    with opened() as engine:
+        machine.faults.cuda_error_on("Stream.synchronize")
+        monkeypatch.setattr(machine.faults, "take_cuda", logged)
+        assert "unspecified launch failure; TensorRT: [executionContext.cpp] Error Code 1" in fails(
+            lambda: engine.infer(picture(1)), "a kernel crashed"
+        )
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(("name", "kind"), FRAME[1:])

@@ -438,6 +438,17 @@ def test_the_workspace_follows_free_memory(
     assert limits[0] == {"pool": "WORKSPACE", "bytes": limit * MIB}
 
 
+def test_more_workspace_than_there_is_memory_is_cut_and_said(bundle: Bundle, tmp_path: Path) -> None:
+    told = Told(tmp_path, workspace_mb=8000)
+    machine = Machine(integrated=False, free_memory=2000 * MIB)
+    with machine.installed():
+        open_tensorrt(bundle, "fp16", told.device).engine.close()
+        machine.assert_clean()
+    limits = [call.arguments for call in machine.calls if call.name == "IBuilderConfig.set_memory_pool_limit"]
+    assert limits[0]["bytes"] == 1488 * MIB
+    assert told.warnings[0] == "extractor.fp16: 2000 MiB are free, so the workspace is 1488 MiB and not 8000"
+
+
 def test_little_free_memory_is_refused_before_anything_is_built(bundle: Bundle, told: Told) -> None:
     machine = Machine(integrated=False, free_memory=LEAST_FREE - 1)
     with machine.installed():
