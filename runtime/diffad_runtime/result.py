@@ -22,6 +22,20 @@ class Verdict(str, Enum):
     ERROR = "ERROR"
 
 
+class SourceState(str, Enum):
+    """What a source is doing.
+
+    CONNECTING: being opened, or opened again. STREAMING: frames come. STALLED: opened, but no frame came for too long,
+    or always the same picture. ENDED: the clip or folder is at its end, or it was closed. FAILED: given up.
+    """
+
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    STALLED = "stalled"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture from a source.
@@ -33,6 +47,7 @@ class Frame:
         t_capture: UTC time at capture.
         name: the file's path relative to the folder for folder sources, else "".
         truth: uint8 (H, W) defect mask 0/255 where the source knows it (synthetic line), else None.
+        source_state: of the source when it gave the frame. STALLED: the picture is frozen, no part may be judged by it.
     """
 
     image: Image
@@ -41,6 +56,36 @@ class Frame:
     t_capture: datetime
     name: str = ""
     truth: Image | None = None
+    source_state: SourceState = SourceState.STREAMING
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One connected blob (8-connected) of a result's mask, frame coordinates.
+
+    Attributes:
+        area_px: frame pixels.
+        box: (left, top, width, height), pixels; the blob's pixels lie in [left, left + width) x [top, top + height).
+        peak: largest map value inside, as sampled in frame coordinates.
+        centre: (x, y), mean of its pixels' centres, pixels; a pixel i has its centre at i + 0.5.
+        region: the recipe's region that it lies in, "" without a recipe.
+    """
+
+    area_px: int
+    box: tuple[int, int, int, int]
+    peak: float
+    centre: tuple[float, float]
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionScore:
+    """One region of a recipe. Its verdict is NG where the score is above the threshold."""
+
+    region: str
+    score: float
+    threshold: float
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +107,9 @@ class Result:
         part_id, recipe: "" when the line gave none.
         name: file name for folder sources.
         error: why the verdict is ERROR, else "".
+        defects: blobs of the mask, largest peak first.
+        regions: one for each region of the recipe, in its order; empty without a recipe.
+        t_trigger: UTC, where the part was asked for by a trigger.
     """
 
     frame_id: int
@@ -81,3 +129,6 @@ class Result:
     name: str = ""
     error: str = ""
     extra: dict[str, float] = field(default_factory=dict)
+    defects: tuple[Defect, ...] = ()
+    regions: tuple[RegionScore, ...] = ()
+    t_trigger: datetime | None = None

@@ -9,20 +9,54 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from typing_extensions import Self
 
-from diffad_runtime.result import Frame, Image
+from diffad_runtime.result import Frame, Image, SourceState
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What a kind of source grabs: pixels uint8 (H, W, 3) BGR, and the name and truth that it knows, as in Frame."""
+    """What a kind of source grabs.
+
+    Attributes:
+        image: uint8 (H, W, 3) BGR, owned by the receiver.
+        name, truth: as in Frame.
+        t_monotonic: seconds on the monotonic clock at capture where the source knows better than "just now".
+        state: as in Frame.
+    """
 
     image: Image
     name: str = ""
     truth: Image | None = None
+    t_monotonic: float | None = None
+    state: SourceState = SourceState.STREAMING
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """What a source is doing now, for the status line, metrics and the watchdog. Counts are since it was opened.
+
+    Attributes:
+        state: now.
+        detail: one line, why, where the state is not STREAMING; else "".
+        frames: handed out.
+        last_frame: monotonic seconds of the last one's capture, None before the first.
+        reconnects: times that it was opened again successfully.
+        stalls: times that no frame came for too long.
+        frozen: times that the picture stood still for too long.
+        rejected: frames that were thrown away as unusable, corrupt or of another size.
+    """
+
+    state: SourceState
+    detail: str = ""
+    frames: int = 0
+    last_frame: float | None = None
+    reconnects: int = 0
+    stalls: int = 0
+    frozen: int = 0
+    rejected: int = 0
 
 
 class Source(ABC):
@@ -44,6 +78,8 @@ class Source(ABC):
         self._next_id = 0
         self._closing = threading.Event()
         self._busy = threading.Lock()
+        self._state = SourceState.STREAMING
+        self._last_frame: float | None = None
 
     @abstractmethod
     def _grab(self) -> Shot | None:
@@ -58,13 +94,31 @@ class Source(ABC):
 
     def __next__(self) -> Frame:
         with self._busy:
-            shot = None if self._closing.is_set() else self._grab()
+            try:
+                shot = None if self._closing.is_set() else self._grab()
+            except Exception:
+                self._state = SourceState.FAILED
+                raise
             if shot is None:
+                self._state = SourceState.ENDED
                 raise StopIteration
-            frame_id, self._next_id = self._next_id, self._next_id + 1
+            now, utc = time.monotonic(), datetime.now(timezone.utc)
+            captured = now if shot.t_monotonic is None else min(shot.t_monotonic, now)
+            frame_id, self._next_id, self._last_frame = self._next_id, self._next_id + 1, captured
         return Frame(
-            shot.image, frame_id, time.monotonic(), datetime.now(timezone.utc), name=shot.name, truth=shot.truth
+            shot.image,
+            frame_id,
+            captured,
+            utc - timedelta(seconds=now - captured),
+            name=shot.name,
+            truth=shot.truth,
+            source_state=shot.state,
         )
+
+    def status(self) -> SourceStatus:
+        """What it is doing; from any thread, without waiting."""
+        state = SourceState.ENDED if self._closing.is_set() else self._state
+        return SourceStatus(state, frames=self._next_id, last_frame=self._last_frame)
 
     def close(self) -> None:
         """End the source. Legal in every state, from any thread, and twice; waits for a grab in progress."""
