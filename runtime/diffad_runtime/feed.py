@@ -70,6 +70,10 @@ class Feed:
             self._next_id = frame.frame_id + 1
             return frame
 
+    def waiting(self) -> int:
+        """Frames that nobody has taken yet."""
+        return len(self._frames)
+
     def close(self) -> None:
         """End the feed and close the source. Waits a few seconds at most."""
         with self._changed:

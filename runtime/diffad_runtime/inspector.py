@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from diffad_runtime.bundle import open_bundle
-from diffad_runtime.engines.base import Engine
+from diffad_runtime.engines.base import Engine, RawMaps
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DiffadError, EngineError, InputError
 from diffad_runtime.feed import Feed
@@ -30,13 +30,17 @@ from diffad_runtime.startup import start
 
 
 class Inspector:
-    """Judges frames with one bundle. Safe to call from several threads: frames are judged one at a time.
+    """Judges frames with one bundle. Safe to call from several threads: the engine takes as many frames at a time as it
+    can, the others wait.
 
     Args:
         engine: owned from now on, closed with the inspector.
         rules: thresholds and scoring.
         bundle_digest: for the results.
         manifest: of the bundle; None for an engine without one.
+
+    Attributes:
+        failures: times in a row that the engine failed, 0 after a frame that it judged.
     """
 
     def __init__(
@@ -46,7 +50,9 @@ class Inspector:
         self.rules = rules
         self.bundle_digest = bundle_digest
         self.manifest = manifest
-        self._lock = threading.Lock()
+        self.failures = 0
+        self._changed = threading.Condition()
+        self._running = 0
         self._closed = False
         self._counted = 0
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
@@ -87,12 +93,13 @@ class Inspector:
         # Only the manifest and the digest are kept: the engine holds its own copy of the graphs.
         return cls(started.engine, rules, bundle_digest=bundle.digest, manifest=bundle.manifest)
 
-    def inspect(self, frame: Image | Frame, part_id: str = "") -> Result:
+    def inspect(self, frame: Image | Frame, part_id: str = "", recipe: str | int | None = None) -> Result:
         """Judge one frame.
 
         Args:
             frame: uint8 (H, W, 3) BGR or (H, W) grey, or a Frame that holds one. Never written to.
             part_id: for the result.
+            recipe: by name or index; None: the one in force.
 
         Raises:
             InputError: not such an array.
@@ -100,21 +107,21 @@ class Inspector:
         """
         if not isinstance(frame, Frame):
             _check(frame)
-            with self._lock:
+            with self._changed:
                 frame_id = self._counted
                 self._counted += 1
             frame = Frame(frame, frame_id, time.monotonic(), datetime.now(timezone.utc))
-        return self._inspect(frame, part_id)
+        return self._inspect(frame, part_id, recipe)
 
-    def judge(self, frame: Frame, part_id: str = "") -> Result:
+    def judge(self, frame: Frame, part_id: str = "", recipe: str | int | None = None) -> Result:
         """As `inspect`, but a frame that cannot be judged gives a Result with Verdict.ERROR instead of an exception."""
         start = time.perf_counter()
         try:
-            return self._inspect(frame, part_id)
+            return self._inspect(frame, part_id, recipe)
         except Exception as error:  # fail-safe: whatever went wrong, this part gets a verdict, ERROR
             reason = str(error) if isinstance(error, DiffadError) else f"{type(error).__name__}: {error}"
             elapsed = 1e3 * (time.perf_counter() - start)
-            return self._no_judgement(frame, part_id, " ".join(reason.split()), elapsed)
+            return self.refused(frame, " ".join(reason.split()), part_id, elapsed)
 
     def stream(self, source: str | Source) -> Iterator[Result]:
         """Judge what a camera, clip or folder gives, until it ends or the inspector is closed.
@@ -138,7 +145,7 @@ class Inspector:
             EngineError: the inspector is closed; the source is then closed as well.
         """
         feed = Feed(source)
-        with self._lock:
+        with self._changed:
             closed = self._closed
             self._feeds.add(feed)
         if closed:
@@ -152,11 +159,14 @@ class Inspector:
         return self._closed
 
     def close(self) -> None:
-        """End all streams, wait for the frame under judgement, free the engine. Twice is harmless."""
-        with self._lock:
+        """End all streams, wait for the frames under judgement, free the engine. Twice is harmless."""
+        with self._changed:
             first = not self._closed
             self._closed = True
             feeds = list(self._feeds)
+            self._changed.notify_all()
+            while self._running:
+                self._changed.wait()
             if first:
                 self.engine.close()
         for feed in feeds:
@@ -178,20 +188,19 @@ class Inspector:
         finally:
             feed.close()
 
-    def _inspect(self, frame: Frame, part_id: str) -> Result:
+    def _inspect(self, frame: Frame, part_id: str, recipe: str | int | None) -> Result:
         _check(frame.image)
+        if recipe is not None:
+            raise InputError(f"there is no recipe {recipe!r}, none were loaded", mend="Give --recipe")
         height, width = frame.image.shape[:2]
         rules = self.rules
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            start = time.perf_counter()
-            # Shrinking first makes the grey-to-colour copy S x S instead of H x W.
-            small = to_input(frame.image, self.engine.input_size)
-            if small.ndim == 2:
-                small = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8)
-            resized = time.perf_counter()
-            maps = self.engine.infer(small)
+        start = time.perf_counter()
+        # Shrinking first makes the grey-to-colour copy S x S instead of H x W.
+        small = to_input(frame.image, self.engine.input_size)
+        if small.ndim == 2:
+            small = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8)
+        resized = time.perf_counter()
+        maps = self._infer(small)
         inferred = time.perf_counter()
         score = image_score(maps.anomaly, rules.image_score)
         # The one allocation of frame size on this path: the mask belongs to the caller, who may keep it.
@@ -220,7 +229,33 @@ class Inspector:
             name=frame.name,
         )
 
-    def _no_judgement(self, frame: Frame, part_id: str, reason: str, elapsed_ms: float) -> Result:
+    def _infer(self, small: Image) -> RawMaps:
+        with self._changed:
+            while self._running >= self.engine.lanes and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                raise _closed()
+            self._running += 1
+        failed = True
+        try:
+            maps = self.engine.infer(small)
+            failed = False
+        finally:
+            with self._changed:
+                self._running -= 1
+                self.failures = self.failures + 1 if failed else 0
+                self._changed.notify_all()
+        return maps
+
+    def refused(self, frame: Frame, reason: str, part_id: str = "", elapsed_ms: float = 0.0) -> Result:
+        """A Result with Verdict.ERROR, for a frame that must not or cannot be judged.
+
+        Args:
+            frame: as it came, whatever it holds.
+            reason: one line.
+            part_id: for the result.
+            elapsed_ms: spent on it so far.
+        """
         size = self.engine.input_size
         shape = frame.image.shape[:2] if isinstance(frame.image, np.ndarray) and frame.image.ndim >= 2 else (0, 0)
         return Result(

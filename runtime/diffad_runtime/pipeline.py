@@ -1,18 +1,28 @@
-"""The streaming run: capture on one thread, judgement on the caller's, sinks on a third.
+"""The streaming run: capture on one thread, judgement on others, each sink on its own.
 
-Knows how the three end together, in every state. Does not know URIs, engines or files.
+Knows how they end together, in every state. Does not know URIs, engines or files.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Event
 
 from diffad_runtime.delivery import Delivery, SinkFault
+from diffad_runtime.errors import EngineError
+from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.inspector import Inspector
+from diffad_runtime.judges import Judges
 from diffad_runtime.latency import StageRecorders
-from diffad_runtime.result import Result, Verdict
+from diffad_runtime.monitor import Monitor
+from diffad_runtime.result import Frame, Result, Verdict
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sources import Source
+
+JUDGES = 2
+_TICK_S = 0.1  # how soon a stop is heard
+_PATIENCE_S = 5.0  # for the frames under judgement
+_MOST_FAILURES = 100  # engine errors in a row: it will not mend itself, but a new process may
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class RunSummary:
         sink_faults: sinks that failed, how often, and what they said first.
         problems: what the source could not read, and what did not end as it should.
         interrupted: ended by Ctrl-C.
+        stopped: ended by `stop`.
     """
 
     frames: int
@@ -42,6 +53,7 @@ class RunSummary:
     sink_faults: list[SinkFault]
     problems: list[str]
     interrupted: bool
+    stopped: bool = False
 
 
 def run_stream(
@@ -51,66 +63,131 @@ def run_stream(
     *,
     max_frames: int | None = None,
     on_result: Callable[[Result], None] | None = None,
+    stop: Event | None = None,
+    monitor: Monitor | None = None,
+    on_tick: Callable[[], None] | None = None,
+    judges: int = JUDGES,
 ) -> RunSummary:
-    """Judge a source until it ends, `max_frames` are judged, Ctrl-C comes, or the inspector or source is closed.
+    """Judge a source until it ends, `max_frames` are judged, it is told to stop, or the inspector or source is closed.
 
-    A live source is never made to wait: only its newest frame is judged, older ones are dropped and counted. Files and
-    folders are judged completely. A sink that raises is counted and reported, and the run goes on. The source and the
-    sinks are closed in every case, the inspector is left open.
+    A live source is never made to wait: only its newest frame is judged, older ones are dropped and counted, and a sink
+    that is slower than the camera loses results of its own, counted too. Files and folders are judged and written
+    completely. A sink that raises is counted and reported, and the run goes on. The source and the sinks are closed in
+    every case, the inspector is left open. A live source's frame that is frozen or of another size than the first one
+    is ERROR.
 
     Args:
         inspector: judges.
         source: opened.
-        sinks: get every result, in order; a full queue makes the judge wait.
+        sinks: each gets the results in order, on a thread of its own.
         max_frames: None: no limit.
-        on_result: called with each result on this thread before the sinks see it; what it raises ends the run.
+        on_result: called with each result, in order, before the sinks get it, on one of the judges' threads; what it
+            raises ends the run.
+        stop: when set, frames under judgement are finished and everything is closed, as on Ctrl-C.
+        monitor: counts; None: one of its own.
+        on_tick: called about ten times a second on this thread while it runs.
+        judges: frames under judgement at once.
 
     Raises:
-        EngineError: the inspector was closed before the run.
-        Exception: whatever the source raised, after all results before it were delivered.
+        EngineError: the inspector was closed before the run, or the engine failed 100 times in a row.
+        Exception: whatever the source or on_result raised, after all results before it were delivered.
     """
-    delivery = Delivery(sinks)
-    stages = StageRecorders()
-    counts = dict.fromkeys(Verdict, 0)
-    interrupted = False
-    start = end = time.perf_counter()
+    monitor = monitor or Monitor(inspector, source)
+    delivery = Delivery(sinks, wait=not source.live)
+    tally = _Tally(monitor, delivery, on_result)
+    stopped = interrupted = False
+    tally.start = time.perf_counter()
     try:
         feed = inspector.feed(source)
+        guard = FrameGuard(live=source.live)
+        monitor.setup.append(guard.faults)
+        monitor.queues["capture"] = feed.waiting
+        monitor.sinks = delivery.status
+
+        def judge(frame: Frame) -> Result | None:
+            reason = guard.refuse(frame)
+            result = inspector.refused(frame, reason) if reason else inspector.judge(frame)
+            if inspector.closed and result.verdict is Verdict.ERROR:  # closed over it: no judgement of the part
+                return None
+            if inspector.failures >= _MOST_FAILURES:
+                raise EngineError(
+                    f"the engine failed {inspector.failures} times in a row, the last time: {result.error}",
+                    mend="Start again; where that does not help, run diffad-edge doctor",
+                )
+            return result
+
+        left = [max_frames]
+
+        def take() -> Frame | None:
+            if left[0] == 0:
+                return None
+            if left[0] is not None:
+                left[0] -= 1
+            frame = next(feed, None)
+            monitor.set(dropped=feed.dropped)
+            return frame
+
+        workers = Judges(judges, take, judge, tally)
         try:
-            while max_frames is None or sum(counts.values()) < max_frames:
-                frame = next(feed, None)
-                if frame is None:
+            workers.start()
+            while not workers.wait(_TICK_S):
+                if on_tick is not None:
+                    on_tick()
+                if stop is not None and stop.is_set():
+                    stopped = True
                     break
-                result = inspector.judge(frame)
-                if inspector.closed:  # closed over this frame: its ERROR is no judgement of the part
-                    break
-                end = time.perf_counter()
-                counts[result.verdict] += 1
-                stages.add(result.latency_ms)
-                if on_result is not None:
-                    on_result(result)
-                delivery.put(frame, result)
         except KeyboardInterrupt:
             interrupted = True
         finally:
+            workers.stop()
             feed.close()
+            left_behind = not workers.wait(_PATIENCE_S)
     finally:
         delivery.close()
-    frames = sum(counts.values())
-    seconds = end - start
+    if workers.error is not None:
+        raise workers.error
     problems = [str(problem) for problem in source.problems]
     if feed.stuck:
         problems.append("the source did not return from its last read; its thread was left behind")
-    return RunSummary(
-        frames=frames,
-        ng=counts[Verdict.NG],
-        errors=counts[Verdict.ERROR],
-        dropped=feed.dropped,
-        seconds=seconds,
-        frames_per_second=frames / seconds if seconds > 0 else 0.0,
-        latency_ms=stages["total"].summary(),
-        stages=stages.summary(),
-        sink_faults=delivery.faults,
-        problems=problems,
-        interrupted=interrupted,
-    )
+    if left_behind:
+        problems.append("the engine did not return from its last frame; its thread was left behind")
+    return tally.summary(feed.dropped, delivery.faults, problems, interrupted=interrupted, stopped=stopped)
+
+
+class _Tally:
+    """What a run comes to; takes results in order, one at a time."""
+
+    def __init__(self, monitor: Monitor, delivery: Delivery, on_result: Callable[[Result], None] | None) -> None:
+        self._monitor, self._delivery, self._on_result = monitor, delivery, on_result
+        self._stages = StageRecorders()
+        self._counts = dict.fromkeys(Verdict, 0)
+        self.start = self._end = time.perf_counter()
+
+    def __call__(self, frame: Frame, result: Result) -> None:
+        self._end = time.perf_counter()
+        self._counts[result.verdict] += 1
+        self._stages.add(result.latency_ms)
+        self._monitor.count(result)
+        if self._on_result is not None:
+            self._on_result(result)
+        self._delivery.put(frame, result)
+
+    def summary(
+        self, dropped: int, faults: list[SinkFault], problems: list[str], *, interrupted: bool, stopped: bool
+    ) -> RunSummary:
+        frames = sum(self._counts.values())
+        seconds = self._end - self.start
+        return RunSummary(
+            frames=frames,
+            ng=self._counts[Verdict.NG],
+            errors=self._counts[Verdict.ERROR],
+            dropped=dropped,
+            seconds=seconds,
+            frames_per_second=frames / seconds if seconds > 0 else 0.0,
+            latency_ms=self._stages["total"].summary(),
+            stages=self._stages.summary(),
+            sink_faults=faults,
+            problems=problems,
+            interrupted=interrupted,
+            stopped=stopped,
+        )

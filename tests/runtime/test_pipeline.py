@@ -13,7 +13,8 @@ from diffad_runtime import DecisionRules, FakeEngine, Frame, Inspector, Result, 
 from diffad_runtime.errors import EngineError, SourceError
 from diffad_runtime.feed import Feed
 from diffad_runtime.manifest import ImageScore
-from diffad_runtime.result import Image
+from diffad_runtime.monitor import Monitor
+from diffad_runtime.result import Image, SourceState
 from diffad_runtime.sinks import Sink
 from diffad_runtime.sources import Shot, Source
 
@@ -173,10 +174,10 @@ def test_max_frames(live: bool) -> None:
 
 def test_ctrl_c_ends_it_with_a_summary() -> None:
     sink = Recorder()
-    film = Film(100_000, live=True, pause=0.001)
+    film = Film(100_000)
 
     def interrupt(result: Result) -> None:
-        if result.frame_id >= 5:
+        if result.frame_id == 5:
             _thread.interrupt_main()
 
     summary = run_stream(_inspector(), film, [sink], on_result=interrupt)
@@ -212,7 +213,7 @@ def test_a_camera_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_sink_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffad_runtime.delivery._PATIENCE_S", 0.05)
+    monkeypatch.setattr("diffad_runtime.delivery.FILE_LIMIT_S", 0.05)
     gate = threading.Event()
 
     class Hanging(Recorder):
@@ -260,7 +261,7 @@ def test_closing_over_a_frame_is_no_error_of_the_part() -> None:
             return super().judge(frame, part_id)
 
     sink = Recorder()
-    summary = run_stream(Closing(FakeEngine(16), RULES), Film(5), [sink])
+    summary = run_stream(Closing(FakeEngine(16), RULES), Film(5), [sink], judges=1)
     assert (summary.frames, summary.errors, sink.ids) == (2, 0, [0, 1])
 
 
@@ -293,3 +294,84 @@ def test_verdicts_of_a_film() -> None:
     verdicts: list[Verdict] = []
     run_stream(_inspector(), Film(3), [], on_result=lambda result: verdicts.append(result.verdict))
     assert verdicts == [Verdict.NG, Verdict.OK, Verdict.OK]
+
+
+def test_results_come_in_order_whoever_is_quicker() -> None:
+    """Every third frame takes long; the others overtake it with the second judge and wait for it."""
+
+    class Uneven(Inspector):
+        def judge(self, frame: Frame, part_id: str = "", recipe: str | int | None = None) -> Result:
+            time.sleep(0.01 if frame.frame_id % 3 == 0 else 0.0)
+            return super().judge(frame, part_id, recipe)
+
+    sink, seen = Recorder(), []
+    summary = run_stream(
+        Uneven(FakeEngine(16), RULES), Film(40), [sink], on_result=lambda result: seen.append(result.frame_id), judges=3
+    )
+    assert (summary.frames, sink.ids, seen) == (40, list(range(40)), list(range(40)))
+
+
+def test_two_judges_are_at_work_at_once() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    class Meeting(Inspector):
+        def judge(self, frame: Frame, part_id: str = "", recipe: str | int | None = None) -> Result:
+            both.wait()
+            return super().judge(frame, part_id, recipe)
+
+    assert run_stream(Meeting(FakeEngine(16), RULES), Film(10), []).frames == 10
+
+
+def test_stop_ends_a_camera_in_good_order() -> None:
+    stop, sink, film = threading.Event(), Recorder(), Film(100_000, live=True, pause=0.001)
+    threading.Timer(0.2, stop.set).start()
+    summary = run_stream(_inspector(), film, [sink], stop=stop)
+    assert (summary.stopped, summary.interrupted, summary.errors) == (True, False, 0)
+    assert summary.frames == len(sink.ids) > 0
+    assert not _threads()
+
+
+def test_an_engine_that_fails_for_good_ends_the_run() -> None:
+    """An error of CUDA that sticks: only a new process helps, so the run must not go on for ever."""
+    sink = Recorder()
+    with pytest.raises(EngineError, match="failed 100 times in a row"):
+        run_stream(_inspector(fails=lambda _: True), Film(1000), [sink])
+    assert 95 <= len(sink.ids) <= 100
+    assert run_stream(_inspector(fails=lambda image: image.max() < 200), Film(90), []).frames == 90
+
+
+def test_a_frozen_camera_and_another_size_are_errors() -> None:
+    class Ill(Film):
+        def _grab(self) -> Shot | None:
+            shot = super()._grab()
+            if shot is None:
+                return None
+            if self.grabbed == 3:
+                return Shot(shot.image, state=SourceState.STALLED)
+            return Shot(shot.image[:8]) if self.grabbed == 5 else shot
+
+    seen: list[Result] = []
+    run_stream(_inspector(), Ill(7, live=True, pause=0.02), [], on_result=seen.append)
+    errors = {result.frame_id: result.error for result in seen if result.error}
+    assert list(errors) == [2, 4]
+    assert "frozen" in errors[2]
+    assert "expected" in errors[4]
+
+
+def test_a_monitor_counts_what_the_summary_says() -> None:
+    inspector, film = _inspector(fails=lambda image: image.max() == 0), Film(9, pause=0.03)
+    ticks: list[int] = []
+    monitor = Monitor(inspector, film)
+    summary = run_stream(inspector, film, [Recorder()], monitor=monitor, on_tick=lambda: ticks.append(1))
+    snapshot = monitor.snapshot()
+    assert snapshot.verdicts == {"OK": summary.frames - summary.ng - summary.errors, "NG": summary.ng, "ERROR": 3}
+    assert {stage: sum(histogram.counts) for stage, histogram in snapshot.stages.items()} == dict.fromkeys(
+        summary.stages, 9
+    )
+    assert snapshot.stages["total"].total_ms > 0
+    assert [status.written for status in snapshot.sinks] == [9]
+    assert snapshot.queues == {"capture": 0}
+    assert snapshot.source.state is SourceState.ENDED
+    assert snapshot.last_verdict is not None
+    assert snapshot.started <= snapshot.last_verdict <= snapshot.now
+    assert ticks

@@ -51,11 +51,18 @@ class RawMaps:
 
 
 class Engine(ABC):
-    """Extractor and reconstructor of one variant, ready to run. Use as a context manager; close() twice is harmless."""
+    """Extractor and reconstructor of one variant, ready to run. Use as a context manager; close() twice is harmless.
+
+    Attributes:
+        backend, variant: for results and messages.
+        input_size: S.
+        lanes: frames that it may be given at once, each from a thread of its own.
+    """
 
     backend: str
     variant: str
     input_size: int
+    lanes: int = 1
 
     @abstractmethod
     def _infer(self, image: Image) -> Ran:

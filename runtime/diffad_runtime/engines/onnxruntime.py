@@ -79,6 +79,8 @@ class OnnxRuntimeEngine(TwoCallEngine):
         self.variant = variant
         self.input_size = input_size
         self.threads = threads or usable_cores()
+        # A session may run several frames at once. The second fills what the first one's workers leave idle.
+        self.lanes = min(2, self.threads)
         if self.threads > 1:
             # OpenCV's idle workers wait spinning, on the cores that onnxruntime's need next, and gain the resize of a
             # frame nothing: 15.5 ms a frame against 12.5 without them (2 threads on 2 x86 cores, 1080p, INT8).
