@@ -1,6 +1,7 @@
-"""One object that judges frames: resize, two graphs, score, mask, verdict.
+"""One object that judges frames: with an engine, by rules and recipes, from any number of threads.
 
-Knows the order of the stages and what a usable frame is. Does not know cameras, sinks or how an engine works.
+Knows what a usable frame is and which recipe is in force. Does not know how a map becomes a verdict (regions/plan.py),
+cameras, sinks or how an engine works.
 """
 
 import math
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from diffad_runtime.bundle import open_bundle
@@ -19,12 +19,11 @@ from diffad_runtime.engines.base import Engine, RawMaps
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DiffadError, EngineError, InputError
 from diffad_runtime.feed import Feed
-from diffad_runtime.geometry import to_input
 from diffad_runtime.manifest import Manifest
-from diffad_runtime.masks import defect_mask
+from diffad_runtime.recipes import Recipe, RecipeBook
+from diffad_runtime.regions.plan import Plans
 from diffad_runtime.result import Frame, Image, Result, Verdict
 from diffad_runtime.rules import DecisionRules
-from diffad_runtime.scoring import image_score
 from diffad_runtime.sources import Source, open_source
 from diffad_runtime.startup import start
 
@@ -38,18 +37,31 @@ class Inspector:
         rules: thresholds and scoring.
         bundle_digest: for the results.
         manifest: of the bundle; None for an engine without one.
+        recipes: what is looked at on which product; None: the whole frame, by the rules alone.
+        recipe: name or index of the one in force; None: the only one there is.
 
     Attributes:
+        recipe: as above; may be set between frames.
         failures: times in a row that the engine failed, 0 after a frame that it judged.
     """
 
     def __init__(
-        self, engine: Engine, rules: DecisionRules, *, bundle_digest: str = "", manifest: Manifest | None = None
+        self,
+        engine: Engine,
+        rules: DecisionRules,
+        *,
+        bundle_digest: str = "",
+        manifest: Manifest | None = None,
+        recipes: RecipeBook | None = None,
+        recipe: str | int | None = None,
     ) -> None:
         self.engine = engine
         self.rules = rules
         self.bundle_digest = bundle_digest
         self.manifest = manifest
+        self.recipes = recipes
+        self.recipe = recipe
+        self._plans = Plans(engine.input_size)
         self.failures = 0
         self._changed = threading.Condition()
         self._running = 0
@@ -68,6 +80,8 @@ class Inspector:
         pixel_threshold: float | None = None,
         image_threshold: float | None = None,
         device: OnDevice | None = None,
+        recipes: str | Path | RecipeBook | None = None,
+        recipe: str | int | None = None,
     ) -> "Inspector":
         """Verify a bundle, make its engine, and hold it against the bundle's golden frames.
 
@@ -80,18 +94,34 @@ class Inspector:
             threads: on the CPU; None: as many as this process may use.
             pixel_threshold, image_threshold: in place of the bundle's.
             device: how engines are built and kept, and who is told; None: the user's cache folder, and the log.
+            recipes: a recipe file, a folder of them, or an open book; None: the whole frame, by the bundle's rules.
+            recipe: name or index of the one in force; None: the only one there is, or each part says which.
 
         Raises:
             BundleError: the bundle must not be trusted.
-            InputError: unknown backend or variant, NaN as threshold.
+            InputError: unknown backend or variant, NaN as threshold, a bad recipe or one that there is not.
             EngineError, MissingExtraError: the engine cannot be made or does not run.
             GateError: it does not judge the golden frames as torch did.
         """
         bundle = open_bundle(path)
         rules = DecisionRules.of(bundle.manifest).with_thresholds(pixel=pixel_threshold, image=image_threshold)
+        book = RecipeBook.open(recipes) if isinstance(recipes, str | Path) else recipes
+        if book is None and recipe is not None:
+            raise InputError(f"there is no recipe {recipe!r}, none were loaded", mend="Give --recipe")
+        for one in book.recipes if book is not None else ():
+            one.check_bundle(bundle.manifest.model_id, bundle.digest)
+        if book is not None and recipe is not None:
+            book.get(recipe)
         started = start(bundle, backend, variant, threads, device=device)
         # Only the manifest and the digest are kept: the engine holds its own copy of the graphs.
-        return cls(started.engine, rules, bundle_digest=bundle.digest, manifest=bundle.manifest)
+        return cls(
+            started.engine,
+            rules,
+            bundle_digest=bundle.digest,
+            manifest=bundle.manifest,
+            recipes=book,
+            recipe=recipe,
+        )
 
     def inspect(self, frame: Image | Frame, part_id: str = "", recipe: str | int | None = None) -> Result:
         """Judge one frame.
@@ -190,44 +220,45 @@ class Inspector:
 
     def _inspect(self, frame: Frame, part_id: str, recipe: str | int | None) -> Result:
         _check(frame.image)
-        if recipe is not None:
-            raise InputError(f"there is no recipe {recipe!r}, none were loaded", mend="Give --recipe")
-        height, width = frame.image.shape[:2]
-        rules = self.rules
+        chosen, rules = self._chosen(recipe), self.rules
         start = time.perf_counter()
-        # Shrinking first makes the grey-to-colour copy S x S instead of H x W.
-        small = to_input(frame.image, self.engine.input_size)
-        if small.ndim == 2:
-            small = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8)
-        resized = time.perf_counter()
-        maps = self._infer(small)
-        inferred = time.perf_counter()
-        score = image_score(maps.anomaly, rules.image_score)
-        # The one allocation of frame size on this path: the mask belongs to the caller, who may keep it.
-        mask = defect_mask(maps.anomaly, rules.pixel_threshold, rules.min_defect_pixels, height, width)
-        end = time.perf_counter()
+        judged = self._plans.of(chosen, rules, frame.image.shape).judge(frame.image, self._infer)
         return Result(
             frame_id=frame.frame_id,
             t_capture=frame.t_capture,
-            score=score,
-            verdict=Verdict.NG if score > rules.image_threshold else Verdict.OK,
-            mask=mask,
-            anomaly_map=maps.anomaly,
+            score=judged.score,
+            verdict=judged.verdict,
+            mask=judged.mask,
+            anomaly_map=judged.anomaly_map,
             latency_ms={
-                "resize": 1e3 * (resized - start),
-                "extract": maps.extract_ms,
-                "reconstruct": maps.reconstruct_ms,
-                "mask": 1e3 * (end - inferred),
-                "total": 1e3 * (end - start),
+                "resize": judged.resize_ms,
+                "extract": judged.extract_ms,
+                "reconstruct": judged.reconstruct_ms,
+                "mask": judged.mask_ms,
+                "total": 1e3 * (time.perf_counter() - start),
             },
             bundle_digest=self.bundle_digest,
             variant=self.engine.variant,
             backend=self.engine.backend,
-            image_threshold=rules.image_threshold,
-            pixel_threshold=rules.pixel_threshold,
+            image_threshold=judged.image_threshold,
+            pixel_threshold=judged.pixel_threshold,
             part_id=part_id,
+            recipe="" if chosen is None else chosen.name,
             name=frame.name,
+            defects=judged.defects,
+            regions=judged.regions,
         )
+
+    def _chosen(self, key: str | int | None) -> Recipe | None:
+        """The recipe for a frame: whatever is in force now, so that an edit counts from the next frame on."""
+        key = self.recipe if key is None else key
+        if self.recipes is None:
+            if key is not None:
+                raise InputError(f"there is no recipe {key!r}, none were loaded", mend="Give --recipe")
+            return None
+        recipe = self.recipes.get(key)
+        recipe.check_bundle("" if self.manifest is None else self.manifest.model_id, self.bundle_digest)
+        return recipe
 
     def _infer(self, small: Image) -> RawMaps:
         with self._changed:
@@ -272,6 +303,7 @@ class Inspector:
             image_threshold=self.rules.image_threshold,
             pixel_threshold=self.rules.pixel_threshold,
             part_id=part_id,
+            recipe=str(self.recipe) if self.recipe is not None else "",
             name=frame.name,
             error=reason,
         )

@@ -34,7 +34,7 @@ from diffad_runtime.sources import Source
 
 _PATIENCE_S = 2.0
 _LONGEST_MS = 3_600_000.0
-GUARD_MS = 10.0
+GUARD_MS = 20.0
 """A verdict is due this much before its deadline: what a thread may take to wake up and tell it."""
 
 

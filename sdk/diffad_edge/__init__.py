@@ -27,8 +27,11 @@ if TYPE_CHECKING:
         SourceError,
     )
     from diffad_runtime.inspector import Inspector
-    from diffad_runtime.result import Frame, Result, Verdict
+    from diffad_runtime.recipes import Recipe, RecipeBook, load_recipe
+    from diffad_runtime.result import Defect, Frame, RegionScore, Result, Verdict
     from diffad_runtime.sources import open_source
+    from diffad_runtime.sources.limits import Limits
+    from diffad_runtime.station import Station
 
     __version__: str
 
@@ -36,6 +39,7 @@ _HOME = {
     "Bundle": "diffad_runtime.bundle",
     "BundleError": "diffad_runtime.errors",
     "DataError": "diffad_runtime.errors",
+    "Defect": "diffad_runtime.result",
     "DiffadError": "diffad_runtime.errors",
     "EngineError": "diffad_runtime.errors",
     "Frame": "diffad_runtime.result",
@@ -43,12 +47,18 @@ _HOME = {
     "ImageError": "diffad_runtime.errors",
     "InputError": "diffad_runtime.errors",
     "Inspector": "diffad_runtime.inspector",
+    "Limits": "diffad_runtime.sources.limits",
     "MissingExtraError": "diffad_runtime.errors",
     "OnDevice": "diffad_runtime.engines.ondevice",
+    "Recipe": "diffad_runtime.recipes",
+    "RecipeBook": "diffad_runtime.recipes",
+    "RegionScore": "diffad_runtime.result",
     "Result": "diffad_runtime.result",
     "SourceError": "diffad_runtime.errors",
+    "Station": "diffad_runtime.station",
     "Verdict": "diffad_runtime.result",
     "Watcher": "diffad_runtime.engines.ondevice",
+    "load_recipe": "diffad_runtime.recipes",
     "open_bundle": "diffad_runtime.bundle",
     "open_source": "diffad_runtime.sources",
 }
@@ -57,6 +67,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "DataError",
+    "Defect",
     "DiffadError",
     "EngineError",
     "Frame",
@@ -64,13 +75,19 @@ __all__ = [
     "ImageError",
     "InputError",
     "Inspector",
+    "Limits",
     "MissingExtraError",
     "OnDevice",
+    "Recipe",
+    "RecipeBook",
+    "RegionScore",
     "Result",
     "SourceError",
+    "Station",
     "Verdict",
     "Watcher",
     "__version__",
+    "load_recipe",
     "open_bundle",
     "open_source",
 ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import cv2
@@ -13,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffad_runtime.errors import InputError
-from diffad_runtime.result import Frame, Result, Verdict
+from diffad_runtime.result import Defect, Frame, RegionScore, Result, Verdict
+from diffad_runtime.rle import decode
 from diffad_runtime.sinks import (
+    CallbackSink,
     JsonlSink,
     MaskSink,
     OverlayPictures,
     OverlayVideo,
     RawSink,
+    Retention,
     Sink,
     draw_overlay,
     open_overlay,
@@ -74,7 +77,7 @@ def test_masks_are_named_after_files_or_numbers(tmp_path: Path) -> None:
     sink = MaskSink(tmp_path / "out")
     for frame in (_frame(3), _frame(0, "crack/001.jpg"), _frame(1, "b.tar.bmp")):
         sink.write(frame, _result(frame))
-        read = cv2.imread(str(sink.path_of(frame)), cv2.IMREAD_UNCHANGED)
+        read = cv2.imread(str(sink.path_of(frame, _result(frame))), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(read, _result(frame).mask)
     sink.close()
     assert _files(tmp_path) == {"out/00000003.png", "out/crack/001.png", "out/b.tar.png"}
@@ -180,6 +183,85 @@ def test_lines_without_masks(tmp_path: Path) -> None:
         sink.write(_frame(), _result(_frame(), extra={"x": float("inf")}))
     (line,) = (tmp_path / "r.jsonl").read_text().splitlines()
     assert (json.loads(line)["mask_path"], json.loads(line)["extra"]) == (None, {"x": None})
+
+
+def test_lines_hold_defects_regions_triggers_and_masks(tmp_path: Path) -> None:
+    defect = Defect(140, (30, 10, 14, 10), np.float32(1.5), (37.0, 15.0), "lid")  # type: ignore[arg-type]
+    region = RegionScore("lid", float("nan"), 0.5, Verdict.ERROR)
+    result = _result(_frame(), defects=(defect,), regions=(region,), t_trigger=WHEN, recipe="box")
+    with JsonlSink(tmp_path / "r.jsonl", masks="rle") as sink:
+        sink.write(_frame(), result)
+        sink.write(_frame(), _result(_frame(), Verdict.ERROR))
+    judged, error = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
+    assert judged["defects"] == [
+        {"area_px": 140, "box": [30, 10, 14, 10], "peak": 1.5, "centre": [37.0, 15.0], "region": "lid"}
+    ]
+    assert judged["regions"] == [{"region": "lid", "score": None, "threshold": 0.5, "verdict": "ERROR"}]
+    assert datetime.fromisoformat(judged["t_trigger"]) == WHEN
+    assert judged["recipe"] == "box"
+    np.testing.assert_array_equal(decode(judged["mask_rle"]), result.mask)
+    assert (error["mask_rle"], error["t_trigger"], error["defects"]) == (None, None, [])
+
+
+def test_a_second_run_appends_and_overwrites_only_when_told(tmp_path: Path) -> None:
+    for number in range(2):
+        with JsonlSink(tmp_path / "r.jsonl") as sink:
+            sink.write(_frame(number), _result(_frame(number)))
+    lines = (tmp_path / "r.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame_id"] for line in lines] == [0, 1]
+    with JsonlSink(tmp_path / "r.jsonl", overwrite=True) as sink:
+        sink.write(_frame(7), _result(_frame(7)))
+    (line,) = (tmp_path / "r.jsonl").read_text().splitlines()
+    assert json.loads(line)["frame_id"] == 7
+
+
+def test_a_function_is_a_sink() -> None:
+    seen: list[tuple[int, Verdict]] = []
+    with CallbackSink(lambda frame, result: seen.append((frame.frame_id, result.verdict)), "list") as sink:
+        sink.write(_frame(3), _result(_frame(3)))
+    assert (sink.name, seen) == ("list", [(3, Verdict.NG)])
+    assert CallbackSink(_result).name == "callback _result"
+
+
+PARTS = ["", "A1", "../../x", "a/b", "a_b", "a\0b", "x" * 300, "Gerät 7", "\ud800", ".", "..", "-rf", "a\nb"]
+
+
+@pytest.mark.parametrize("kind", [MaskSink, OverlayPictures])
+def test_a_cameras_files_are_never_overwritten_whatever_the_part(
+    tmp_path: Path, kind: type[MaskSink | OverlayPictures]
+) -> None:
+    """Frame numbers start again with each run; here even the times do."""
+    for _ in range(2):
+        with kind(tmp_path / "out", live=True, retention=Retention(max_bytes=10**8)) as sink:
+            for part in PARTS:
+                sink.write(_frame(5), _result(_frame(5), part_id=part))
+    files = {name for name in _files(tmp_path) if not name.endswith(("/.diffad-output", "/.diffad-lock"))}
+    assert len(files) == 2 * len(PARTS)
+    assert len({name.rsplit("/", 1)[0] for name in files}) == 2
+    assert {name.split("/")[0] for name in files} == {"out"}
+    assert all(len(name.split("/")[-1].encode()) < 128 for name in files)
+
+
+def test_a_cameras_masks_stay_within_limits_over_runs(tmp_path: Path) -> None:
+    for run in range(3):
+        with MaskSink(tmp_path, live=True, retention=Retention(max_bytes=20 * 4096)) as sink:
+            for number in range(12):
+                when = WHEN + timedelta(seconds=run * 100 + number)
+                frame = dataclasses.replace(_frame(number), t_capture=when)
+                sink.write(frame, _result(frame))
+                kept = sorted(path.name for path in tmp_path.rglob("*.png"))
+                assert kept[-1].startswith(f"{when:%Y%m%dT%H%M%S}")
+    assert 5 <= len(kept) <= 20
+    assert len(list(tmp_path.glob("2*"))) == 2  # the first run's folder went with its last mask
+
+
+def test_one_camera_to_a_folder(tmp_path: Path) -> None:
+    with (
+        MaskSink(tmp_path, live=True),
+        pytest.raises(InputError, match="being written to by another run or sink"),
+    ):
+        MaskSink(tmp_path, live=True)
+    MaskSink(tmp_path, live=True).close()
 
 
 def test_places_that_cannot_be_written_fail_when_opened(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ NAMES = [
     "03_folder_to_csv.py",
     "04_own_sink.py",
     "05_threshold_sweep.py",
+    "06_triggered_station.py",
 ]
 LINE = "synthetic://line?fps=0&defects=0.5&size=96&count=6"
 
@@ -148,6 +149,16 @@ def test_threshold_sweep(golden_bundle: Path, parts: Path, tmp_path: Path) -> No
     assert missed == sorted(missed)
     assert rejected == sorted(rejected, reverse=True)
     assert missed[-1] == 100
+
+
+def test_triggered_station(golden_bundle: Path, tmp_path: Path) -> None:
+    printed = output("06_triggered_station.py", golden_bundle, "synthetic://line?fps=20&size=96", folder=tmp_path)
+    lines = printed.splitlines()
+    assert len(lines) == 13
+    for number, line in enumerate(lines[:12]):
+        assert re.match(rf"part {number} +(OK +-> pass|NG +-> reject|ERROR +-> reject) ", line), line
+    assert sum("ERROR" in line for line in lines[:12]) <= 2  # a machine that is busy
+    assert lines[12].startswith("too soon: no picture came within")
 
 
 @pytest.mark.parametrize("name", ["02_stream.py", "04_own_sink.py"])

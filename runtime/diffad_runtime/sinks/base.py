@@ -1,9 +1,12 @@
 """What every sink promises.
 
-Knows the three calls. Does not know threads: delivery.py calls a sink from one thread, one frame after the other.
+Knows the three calls. Does not know threads: delivery.py calls each sink from one thread of its own, one frame after
+the other, and other sinks at the same time.
 """
 
 from abc import ABC, abstractmethod
+
+from typing_extensions import Self
 
 from diffad_runtime.result import Frame, Result
 
@@ -25,7 +28,7 @@ class Sink(ABC):
     def close(self) -> None:
         """Finish what is open; twice is harmless."""
 
-    def __enter__(self) -> "Sink":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 
 from diffad_runtime.atomic import replacing
-from diffad_runtime.errors import DiffadError, InputError
+from diffad_runtime.errors import DiffadError
 from diffad_runtime.imagefile import quiet_opencv
 from diffad_runtime.result import FloatMap, Frame, Image, Result, Verdict
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sinks.outputfolder import OutputFolder
+from diffad_runtime.sinks.retention import Retention
 
 _COLOURS = {Verdict.OK: (80, 200, 80), Verdict.NG: (60, 60, 240), Verdict.ERROR: (0, 200, 255)}  # BGR
 _MOST_HEAT = 0.65  # the part stays visible under it
 _JPEG_QUALITY = 90
-_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+_LONGEST_PART = 40  # characters drawn
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
 def heat(anomaly_map: FloatMap, threshold: float) -> FloatMap:
@@ -59,37 +61,32 @@ def draw_overlay(image: Image, result: Result) -> Image:
     return canvas
 
 
-def open_overlay(path: str | Path, fps: float | None = None) -> Sink:
-    """A video where the path ends in .mp4 or .avi, a folder of pictures where it has no ending.
+class OverlayPictures(Sink):
+    """Writes one JPEG per frame.
+
+    Args:
+        folder: of the pictures.
+        live, retention: frames of a camera, and how many are kept, as in OutputFolder.
 
     Raises:
-        InputError: another ending, or the place cannot be written to.
+        InputError: the folder cannot be made; another run writes a camera's pictures to it.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in _CODECS:
-        return OverlayVideo(path, fps)
-    if suffix:
-        raise InputError(
-            f"overlays cannot be written as {suffix!r}, expected .mp4, .avi or a folder", mend="Name one of these"
-        )
-    return OverlayPictures(path)
 
-
-class OverlayPictures(Sink):
-    """Writes one JPEG per frame."""
-
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, live: bool = False, retention: Retention | None = None) -> None:
         self.name = f"overlays in {folder}"
-        self._output = OutputFolder(folder, ".jpg", replace=True)
+        self._output = OutputFolder(folder, ".jpg", replace=True, live=live, retention=retention)
 
     def write(self, frame: Frame, result: Result) -> None:
         picture = draw_overlay(frame.image, result)
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        with replacing(self._output.path_of(frame)) as temporary:
+        path = self._output.path_of(frame, result.part_id)
+        self._output.make_room(path, len(data))
+        with replacing(path) as temporary:
             temporary.write_bytes(data.tobytes())
+        self._output.written(path)
 
     def close(self) -> None:
-        pass
+        self._output.close()
 
 
 class OverlayVideo(Sink):
@@ -101,21 +98,25 @@ class OverlayVideo(Sink):
         path: FILE.mp4 (MPEG-4) or FILE.avi (motion JPEG).
         fps: frames per second to play at; None: 25.
 
+    Attributes:
+        path: as given.
+        temporary: the name until then.
+
     Raises:
         InputError: the folder cannot be written to.
     """
 
     def __init__(self, path: str | Path, fps: float | None = None) -> None:
         self.name = f"overlay video {path}"
-        self._path = Path(path)
+        self.path = Path(path)
         self._fps = fps or 25.0
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
-        self._replacing = replacing(self._path)
-        self._temporary = self._replacing.__enter__()
+        self._replacing = replacing(self.path)
+        self.temporary = self._replacing.__enter__()
         self._open = True
         try:
-            self._temporary.touch()
+            self.temporary.touch()
         except OSError as error:
             self._abandon(error)
 
@@ -133,18 +134,18 @@ class OverlayVideo(Sink):
             return
         self._open = False
         if self._writer is None:  # no frame came: no video is better than one that nothing can play
-            self._temporary.unlink(missing_ok=True)
+            self.temporary.unlink(missing_ok=True)
             return
         self._writer.release()
         self._replacing.__exit__(None, None, None)
 
     def _start(self) -> cv2.VideoWriter:
-        codec = _CODECS[self._path.suffix.lower()]
+        codec = CODECS[self.path.suffix.lower()]
         with quiet_opencv():
-            writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
+            writer = cv2.VideoWriter(str(self.temporary), cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
         if not writer.isOpened():
             raise DiffadError(
-                f"this OpenCV cannot write {self._path} ({codec}, {self._size[0]} x {self._size[1]})",
+                f"this OpenCV cannot write {self.path} ({codec}, {self._size[0]} x {self._size[1]})",
                 mend="Name a .avi file or a folder instead",
             )
         return writer
@@ -160,7 +161,8 @@ def _write_verdict(canvas: Image, result: Result) -> None:
     if result.verdict is not Verdict.ERROR:
         text += f"  {result.score:.3f} / {result.image_threshold:.3f}"
     if result.part_id:
-        text += f"  {result.part_id}"
+        # OpenCV draws ASCII only, and a half character from a barcode makes it crash the process.
+        text += "  " + "".join(mark if " " <= mark <= "~" else "?" for mark in result.part_id[:_LONGEST_PART])
     scale = max(0.35, min(height, width) / 700)
     thickness = max(1, round(1.6 * scale))
     (_, text_height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)

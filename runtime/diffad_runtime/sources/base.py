@@ -15,6 +15,9 @@ from typing_extensions import Self
 
 from diffad_runtime.result import Frame, Image, SourceState
 
+# No camera keeps a picture for longer; a stamp before that, or ahead of now, comes from a clock that is wrong.
+_OLDEST_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -23,8 +26,10 @@ class Shot:
     Attributes:
         image: uint8 (H, W, 3) BGR, owned by the receiver.
         name, truth: as in Frame.
-        t_monotonic: seconds on the monotonic clock at capture where the source knows better than "just now".
+        t_monotonic: seconds on the monotonic clock at capture where the source knows better than "just now". Not
+            believed where it is ahead, or more than a minute ago; never handed on smaller than the frame's before it.
         state: as in Frame.
+        skipped: frames that came before this one and were not handed out; they take frame ids all the same.
     """
 
     image: Image
@@ -32,6 +37,7 @@ class Shot:
     truth: Image | None = None
     t_monotonic: float | None = None
     state: SourceState = SourceState.STREAMING
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class SourceStatus:
         state: now.
         detail: one line, why, where the state is not STREAMING; else "".
         frames: handed out.
-        last_frame: monotonic seconds of the last one's capture, None before the first.
+        last_frame: monotonic seconds of the newest frame's capture, None before the first.
         reconnects: times that it was opened again successfully.
         stalls: times that no frame came for too long.
         frozen: times that the picture stood still for too long.
@@ -76,6 +82,7 @@ class Source(ABC):
         self.fps_hint = fps_hint
         self.problems: list[str] = []
         self._next_id = 0
+        self._handed_out = 0
         self._closing = threading.Event()
         self._busy = threading.Lock()
         self._state = SourceState.STREAMING
@@ -103,8 +110,14 @@ class Source(ABC):
                 self._state = SourceState.ENDED
                 raise StopIteration
             now, utc = time.monotonic(), datetime.now(timezone.utc)
-            captured = now if shot.t_monotonic is None else min(shot.t_monotonic, now)
-            frame_id, self._next_id, self._last_frame = self._next_id, self._next_id + 1, captured
+            captured = now
+            if shot.t_monotonic is not None and now - _OLDEST_S < shot.t_monotonic <= now:
+                captured = shot.t_monotonic
+            if self._last_frame is not None:
+                captured = max(captured, self._last_frame)
+            frame_id = self._next_id + shot.skipped
+            self._next_id, self._last_frame = frame_id + 1, captured
+            self._handed_out += 1
         return Frame(
             shot.image,
             frame_id,
@@ -118,7 +131,7 @@ class Source(ABC):
     def status(self) -> SourceStatus:
         """What it is doing; from any thread, without waiting."""
         state = SourceState.ENDED if self._closing.is_set() else self._state
-        return SourceStatus(state, frames=self._next_id, last_frame=self._last_frame)
+        return SourceStatus(state, frames=self._handed_out, last_frame=self._last_frame)
 
     def close(self) -> None:
         """End the source. Legal in every state, from any thread, and twice; waits for a grab in progress."""

@@ -31,6 +31,21 @@ CacheOption = Annotated[
         show_default="the user's cache folder",
     ),
 ]
+RecipesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE.toml|DIR",
+        help="Regions, thresholds, tiles of a product, or a folder of such files; edits count from the next frame on.",
+        show_default="the whole frame",
+    ),
+]
+RecipeKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--product", metavar="NAME|INDEX", help="Which recipe of --recipe.", show_default="the only one there is"
+    ),
+]
 VariantOption = Annotated[
     str | None,
     typer.Option("--variant", help="Variant of the bundle, as 'inspect' lists them.", show_default="the bundle's"),

@@ -13,9 +13,13 @@ from diffad_edge.cli.arguments import (
     BundleArgument,
     CacheOption,
     JsonOption,
+    RecipeKeyOption,
+    RecipesOption,
     ThreadsOption,
     VariantOption,
 )
+
+_OUTPUT, _CAMERA, _WATCH = "What is kept", "Camera", "Watching the run"
 
 
 def run(
@@ -26,23 +30,89 @@ def run(
         typer.Option(
             "--camera",
             metavar="URI",
-            help="0 (camera index), v4l2:///dev/video0, rtsp://..., http://..., file://clip.mp4, dir://folder, "
-            "synthetic://line?fps=30&defects=0.1",
+            help="0 (camera index), v4l2:///dev/video0, csi://0, rtsp://..., http://..., gst://..., genicam://..., "
+            "file://clip.mp4, dir://folder, synthetic://line?fps=30&defects=0.1, chaos://?seed=7",
             show_default=False,
+            rich_help_panel=_CAMERA,
         ),
     ],
+    camera_limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--camera-limit",
+            metavar="NAME=SECONDS",
+            help="As stall_s=2, frozen_s=10, give_up_s=600, wait_s=none (go on trying at the start, too).",
+            show_default=False,
+            rich_help_panel=_CAMERA,
+        ),
+    ] = None,
+    recipe: RecipesOption = None,
+    product: RecipeKeyOption = None,
     masks: Annotated[
-        Path | None, typer.Option("--masks", metavar="DIR", help="Write a mask for each frame, PNG, white = defect.")
+        Path | None,
+        typer.Option(
+            "--masks", metavar="DIR", help="Write a mask for each frame, PNG, white = defect.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
     results: Annotated[
-        Path | None, typer.Option("--results", metavar="FILE.jsonl", help="Write a JSON line for each frame.")
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="FILE.jsonl",
+            help="Append a JSON line for each frame; a camera's file is put aside each day and at 64 MB.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = None,
     overlay: Annotated[
         Path | None,
         typer.Option(
-            "--overlay", metavar="FILE.mp4|DIR", help="Write a video, or pictures, with the map on the frame."
+            "--overlay",
+            metavar="FILE.mp4|DIR",
+            help="Write a video, or pictures, with the map on the frame.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive",
+            metavar="DIR",
+            help="Keep frames that were not OK, and a few that were, for 'replay'.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    archive_ok: Annotated[
+        int, typer.Option("--archive-ok", metavar="N", min=0, help="Keep 1 in N good frames.", rich_help_panel=_OUTPUT)
+    ] = 100,
+    archive_gb: Annotated[
+        float,
+        typer.Option("--archive-gb", metavar="GB", min=0.01, help="Most; the oldest go.", rich_help_panel=_OUTPUT),
+    ] = 20.0,
+    archive_days: Annotated[
+        float,
+        typer.Option("--archive-days", metavar="DAYS", min=0.01, help="Longest kept.", rich_help_panel=_OUTPUT),
+    ] = 30.0,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="Serve /metrics for Prometheus, /healthz and /readyz.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--camera-reference",
+            metavar="FILE.json",
+            help="Watch blur, exposure, shift and dirt; learned from good parts where there is no such file yet.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log lines as JSON objects on stderr.", rich_help_panel=_WATCH)
+    ] = False,
     max_frames: Annotated[
         int | None,
         typer.Option("--max-frames", metavar="N", min=1, help="Stop after N frames.", show_default="no limit"),
@@ -53,19 +123,23 @@ def run(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Inspect frames until the source ends or Ctrl-C; leaves with 1 where a frame could not be read or judged."""
+    """Inspect frames until the source ends, Ctrl-C or SIGTERM; leaves with 1 where one could not be read or judged."""
     from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.runview import finish
-    from diffad_edge.cli.sinks import open_sinks
-    from diffad_edge.cli.status import StatusLine
+    from diffad_edge.cli.runwork import camera_limits, carry_out, log_lines
+    from diffad_edge.cli.sinks import archive_of, open_sinks
+    from diffad_runtime.attendance import Wishes
     from diffad_runtime.inspector import Inspector
-    from diffad_runtime.pipeline import run_stream
     from diffad_runtime.sources import open_source
 
+    log_lines(json=log_json)
+    folders = tuple(path for path in (masks, archive, results and results.parent) if path)
     with on_device(cache) as device:
-        inspector = Inspector.open(model, backend.value, variant, threads, device=device)
-    with inspector, open_source(camera) as source:
-        sinks = open_sinks(masks=masks, results=results, overlay=overlay, fps=source.fps_hint)
-        with StatusLine() as status:
-            summary = run_stream(inspector, source, sinks, max_frames=max_frames, on_result=status.update)
+        inspector = Inspector.open(
+            model, backend.value, variant, threads, device=device, recipes=recipe, recipe=product
+        )
+    with inspector, open_source(camera, limits=camera_limits(camera_limit)) as source:
+        kept = archive_of(archive, archive_ok, archive_gb, archive_days)
+        sinks = open_sinks(masks=masks, results=results, overlay=overlay, archive=kept, source=source)
+        summary = carry_out(inspector, source, sinks, Wishes(metrics, folders, reference), max_frames, quiet=log_json)
         finish(summary, inspector, source, json=json)

@@ -121,6 +121,6 @@ def _print(summary: RunSummary, inspector: Inspector, worst: Worst | None) -> No
         ),
         ("engine", f"{inspector.engine.backend}, variant {inspector.engine.variant}"),
     ]
-    if summary.interrupted:
-        lines.append(("ended by", "Ctrl-C"))
+    if summary.interrupted or summary.stopped:
+        lines.append(("ended by", "Ctrl-C" if summary.interrupted else "SIGTERM"))
     console.print(facts(lines))

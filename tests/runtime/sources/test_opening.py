@@ -1,11 +1,8 @@
-"""Sources: what opens, in which order frames come, what is refused and how it is said."""
+"""Sources by URI: what opens, in which order frames come, what is refused and how it is said, what is watched."""
 
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ import pytest
 
 from diffad_runtime.errors import DataError, ImageError, InputError, SourceError
 from diffad_runtime.imagefile import write_png
-from diffad_runtime.sources import Source, open_source
+from diffad_runtime.result import SourceState
+from diffad_runtime.sources import Limits, Source, SupervisedSource, open_source, opening
 from diffad_runtime.sources.base import Shot
-from diffad_runtime.sources.camera import CameraSource, without_password
 from diffad_runtime.synthetic import LineConfig, SyntheticLine
 
 Array = npt.NDArray[Any]
@@ -158,9 +155,19 @@ def test_what_cannot_be_opened_says_why_in_one_line(tmp_path: Path, capfd: pytes
         (f"dir://{tmp_path}/bad", SourceError, r"none of the 1 image files .*a\.png"),
         (f"file://{tmp_path}/text.mp4", SourceError, r"text\.mp4 \(19 bytes\) cannot be opened as a video"),
         (f"{tmp_path}/zero.mp4", SourceError, r"zero\.mp4 \(0 bytes\)"),
-        ("ftp://host/x", SourceError, "unknown kind of camera 'ftp://host/x'.*rtsp://.*synthetic://"),
+        ("ftp://me:geheim@host/x", SourceError, r"unknown kind of camera 'ftp://me:\*\*\*@host/x'"),
+        ("telnet://host", SourceError, "unknown kind of camera.*rtsp://.*synthetic://"),
         ("gopher://[", SourceError, "unknown kind of camera"),
-        ("csi://0", SourceError, "not in this version.*v4l2://"),
+        ("csi://x", SourceError, "csi"),
+        ("gst://videotestsrc", SourceError, "size of its frames"),
+        ("chaos://?seed=many", SourceError, "seed='many'"),
+        ("rstp://cam/live", SourceError, "Perhaps rtsp://cam/live was meant"),
+        ("rtsp:/cam/live", SourceError, "Perhaps rtsp://cam/live was meant"),
+        ("/dev/video987", SourceError, "Perhaps v4l2:///dev/video987 was meant"),
+        ("rtsp://", SourceError, "names no host"),
+        ("rtsp://cam with blank/live", SourceError, "names no host"),
+        ("rtsp://me:geheim@cam:99999/live", SourceError, "Port out of range"),
+        ("http://[cam/live", SourceError, "no address"),
         ("987", SourceError, "no camera /dev/video987"),
         ("v4l2:///dev/video987", SourceError, "no camera /dev/video987"),
         (f"v4l2://{tmp_path}/text.mp4", SourceError, "busy, or not a camera"),
@@ -176,6 +183,7 @@ def test_what_cannot_be_opened_says_why_in_one_line(tmp_path: Path, capfd: pytes
         with pytest.raises(kind, match=pattern) as caught:
             open_source(uri)
         assert "\n" not in str(caught.value), uri
+        assert "geheim" not in str(caught.value), uri
     assert capfd.readouterr().err == ""
 
 
@@ -251,64 +259,79 @@ def test_a_failure_is_not_an_end_and_leaves_the_source_closable() -> None:
     assert source.released == 1
 
 
-class _Mjpeg(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        for _ in range(40):
-            data = cv2.imencode(".jpg", _grey(120, 64))[1].tobytes()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            try:
-                self.wfile.write(head.encode() + data + b"\r\n")
-            except OSError:  # the reader went away
-                return
+def test_a_stamp_that_cannot_be_true_is_not_believed_and_none_goes_back() -> None:
+    class Stamped(Source):
+        offsets = (-0.5, 3600.0, -3600.0, -1e9, -5.0, float("nan"))
 
-    def log_message(self, *_: Any) -> None:
-        pass
+        def __init__(self) -> None:
+            super().__init__("test://", live=True, fps_hint=None)
+            self.left = list(self.offsets)
 
+        def _grab(self) -> Shot | None:
+            return Shot(_grey(0), t_monotonic=time.monotonic() + self.left.pop(0), skipped=2) if self.left else None
 
-@pytest.fixture
-def mjpeg_port() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Mjpeg)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        def _release(self) -> None:
+            pass
 
-
-def test_http_stream_is_live_and_its_loss_is_an_error(mjpeg_port: int, capfd: pytest.CaptureFixture[str]) -> None:
-    with open_source(f"http://127.0.0.1:{mjpeg_port}/stream.mjpg") as source:
-        assert source.live
-        frame = next(source)
-        assert frame.image.shape == (64, 64, 3)
-        assert float(frame.image.mean()) == pytest.approx(120, abs=3)
-        with pytest.raises(SourceError, match=r"stopped after \d+ frames"):
-            list(source)
-    assert capfd.readouterr().err == ""
+    stamps, ids = [], []
+    with Stamped() as source:
+        for frame in source:
+            now = time.monotonic()
+            stamps.append(frame.t_monotonic)
+            ids.append(frame.frame_id)
+            age = now - frame.t_monotonic
+            assert age == pytest.approx(0.5 if len(stamps) == 1 else 0.0, abs=0.1)
+        assert source.status().frames == 6
+    assert stamps == sorted(stamps)
+    assert ids == [2, 5, 8, 11, 14, 17]
 
 
-def test_network_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    for uri in (f"rtsp://admin:secret@127.0.0.1:{port}/live", f"http://admin:secret@127.0.0.1:{port}/x.mjpg"):
-        with pytest.raises(SourceError, match="no stream from") as caught:
-            open_source(uri)
-        assert "secret" not in str(caught.value)
-    assert capfd.readouterr().err == ""
+def test_cameras_are_watched_and_files_are_not(folder: Path) -> None:
+    with open_source(str(folder)) as source:
+        assert not isinstance(source, SupervisedSource)
+    with open_source("synthetic://line?size=32") as source:
+        assert not isinstance(source, SupervisedSource)
+    with open_source("chaos://?size=32&faults=none&fps=100") as source:
+        assert isinstance(source, SupervisedSource)
+        assert next(source).image.shape == (32, 32, 3)
+        assert source.limits.frozen_s == Limits().frozen_s
+    with open_source("chaos://?size=32&faults=none&fps=100", supervise=False) as source:
+        assert not isinstance(source, SupervisedSource)
 
 
-def test_silent_network_camera_is_given_up_in_bounded_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        start = time.monotonic()
-        with pytest.raises(SourceError, match=r"within 0\.5 s"):
-            CameraSource.network(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/live", open_timeout_ms=500)
-        assert time.monotonic() - start < 5
+def test_what_is_decoded_may_stand_still_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "synthetic://line?size=32&fps=100"
+    monkeypatch.setattr(opening, "_network", lambda _: open_source(line))
+    for limits, expected in (
+        (None, 15.0),
+        (Limits(stall_s=1), 15.0),
+        (Limits(frozen_s=4), 4.0),
+        (Limits(frozen_s=None), None),
+    ):
+        with open_source("rtsp://me:geheim@cam/1", limits=limits) as source:
+            assert isinstance(source, SupervisedSource)
+            assert source.limits.frozen_s == expected
+            assert source.limits.stall_s == (limits or Limits()).stall_s
+            assert source.uri == "rtsp://me:***@cam/1"
 
 
-def test_passwords_are_hidden() -> None:
-    assert without_password("rtsp://me:p@ss:w@cam:554/a?b=c@d") == "rtsp://me:***@cam:554/a?b=c@d"
-    assert without_password("http://cam:80/a") == "http://cam:80/a"
-    assert without_password("http://me@cam/a") == "http://me@cam/a"
+def test_a_counted_line_that_is_watched_ends(folder: Path) -> None:
+    with open_source("synthetic://line?size=32&fps=200&count=20", supervise=True) as source:
+        frames = list(source)
+        assert frames[-1].frame_id == 19
+        assert source.status().state is SourceState.ENDED
+    with open_source(str(folder), supervise=True) as source:
+        assert [frame.frame_id for frame in source][-1] == 2
+        assert "aa_text.png" in source.problems[0]
+
+
+def test_limits_say_what_is_wrong_with_them() -> None:
+    assert Limits.of(stall_s=1.5).stall_s == 1.5
+    for values, pattern in (
+        ({"stall_s": 0}, r"stall_s=0: .*greater than 0.* stall_s is: age of the newest frame"),
+        ({"stall": 2}, r"stall=2: .*Use one of stall_s, frozen_s"),
+        ({"abandoned": 0}, "abandoned=0"),
+        ({"jitter": float("nan")}, "jitter=nan"),
+    ):
+        with pytest.raises(InputError, match=pattern):
+            Limits.of(**values)

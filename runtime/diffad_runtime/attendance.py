@@ -1,0 +1,145 @@
+"""Whoever watches a run that lives for months: signals, systemd, the metrics page, camera, scores, edited recipes.
+
+Knows which of them are wanted and how they begin and end together. Does not know what any of them looks at (health/),
+nor how frames are judged.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffad_runtime.health.camera import CameraHealth
+from diffad_runtime.health.driftwatch import DriftWatch
+from diffad_runtime.health.logs import event
+from diffad_runtime.health.notify import Notifier
+from diffad_runtime.health.reference import load_reference
+from diffad_runtime.health.signals import Stop, stop_on_signals
+from diffad_runtime.health.watchdog import Watchdog
+from diffad_runtime.inspector import Inspector
+from diffad_runtime.monitor import Monitor
+from diffad_runtime.result import Frame, Result
+from diffad_runtime.sinks.base import Sink
+from diffad_runtime.sources import Source
+
+_LOG = logging.getLogger(__name__)
+STOP_S = 5.0
+"""A run that was asked to end has ended after so many seconds, in good order or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is watched.
+
+    Attributes:
+        metrics: HOST:PORT of the page for Prometheus; None: no page.
+        folders: whose disks the page shows.
+        reference: NAME.json, the camera's reference picture: read where it is, learned and kept there where it is not.
+            None: the camera's picture is not watched.
+        triggered: as in Monitor.
+    """
+
+    metrics: str | None = None
+    folders: tuple[Path, ...] = ()
+    reference: Path | None = None
+    triggered: bool = False
+
+
+class PictureWatch(Sink):
+    """Shows frames to CameraHealth, off the line's own path."""
+
+    def __init__(self, camera: CameraHealth) -> None:
+        self.name = "watch over the picture"
+        self._camera = camera
+
+    def write(self, frame: Frame, result: Result) -> None:
+        self._camera.look(frame, result.verdict)
+
+    def close(self) -> None:
+        pass
+
+
+class ScoreWatch(Sink):
+    """Shows scores to DriftWatch, off the line's own path."""
+
+    def __init__(self, drift: DriftWatch) -> None:
+        self.name = "watch over the scores"
+        self._drift = drift
+
+    def write(self, frame: Frame, result: Result) -> None:  # noqa: ARG002
+        self._drift.add(result.score, result.verdict)
+
+    def close(self) -> None:
+        pass
+
+
+class Attendance:
+    """What a run is given: `monitor`, `stop` and `on_tick` for run_stream, and `sinks` beside its own.
+
+    Attributes:
+        monitor: counts.
+        stop: set when SIGTERM or Ctrl-C came.
+        sinks: the watches.
+    """
+
+    def __init__(self, inspector: Inspector, source: Source, wishes: Wishes) -> None:
+        self.monitor = Monitor(inspector, source, triggered=wishes.triggered)
+        self.stop = threading.Event()
+        self.sinks: list[Sink] = []
+        self.signal: Stop | None = None
+        self._inspector = inspector
+        self.gauges: list[Callable[[], Mapping[str, float]]] = []
+        if wishes.reference is not None:
+            kept = load_reference(wishes.reference) if wishes.reference.exists() else None
+            camera = CameraHealth(kept, save_to=wishes.reference)
+            self.sinks.append(PictureWatch(camera))
+            self.monitor.setup.append(camera.faults)
+            self.gauges.append(camera.gauges)
+        normal = inspector.manifest.normal_scores if inspector.manifest is not None else None
+        if source.live and normal is not None and inspector.recipes is None:
+            # A region's scores have another distribution than whole frames: the bundle's say nothing of them.
+            drift = DriftWatch(normal, inspector.rules.image_threshold)
+            self.sinks.append(ScoreWatch(drift))
+            self.monitor.setup.append(drift.faults)
+            self.gauges.append(drift.gauges)
+
+    def on_tick(self) -> None:
+        """Take in recipes that were edited; what is wrong with one is said, once."""
+        if self._inspector.recipes is not None:
+            for line in self._inspector.recipes.refresh():
+                event(_LOG, logging.WARNING, "recipe", line)
+
+
+@contextmanager
+def attended(inspector: Inspector, source: Source, wishes: Wishes) -> Iterator[Attendance]:
+    """Watch a run for as long as the block lasts. Main thread.
+
+    Raises:
+        MissingExtraError: a metrics page without prometheus-client.
+        InputError: an address that cannot be used.
+        DataError: a reference picture that cannot be used.
+    """
+    attendance = Attendance(inspector, source, wishes)
+    notifier = Notifier.from_environment()
+    with ExitStack() as watching:
+        if wishes.metrics is not None:
+            from diffad_runtime.health.metrics import serve_metrics  # noqa: PLC0415  an extra
+
+            page = serve_metrics(
+                attendance.monitor.snapshot,
+                wishes.metrics,
+                folders=wishes.folders,
+                gauges=attendance.gauges,
+            )
+            watching.callback(page.close)
+            event(_LOG, logging.INFO, "metrics", f"metrics at {page.url}/metrics")
+        if notifier.address:
+            watching.enter_context(Watchdog(attendance.monitor.snapshot, notifier))
+        attendance.signal = watching.enter_context(stop_on_signals(attendance.stop.set, deadline_s=STOP_S))
+        notifier.ready(f"camera {source.uri}")
+        try:
+            yield attendance
+        finally:
+            notifier.stopping()

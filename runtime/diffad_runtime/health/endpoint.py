@@ -1,0 +1,221 @@
+"""A small HTTP server for a few pages that are made when they are asked for.
+
+Knows requests, limits and how to end. Does not know what is on the pages.
+
+It stands beside an inspection and may be met by anybody on the network that it is bound to. All clients are served by
+one thread that waits for none of them: each has a few seconds for everything, and only so many are there at a time; one
+more sends the oldest away. Nothing is kept between requests.
+"""
+
+import asyncio
+import http
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from typing_extensions import Self
+
+from diffad_runtime.errors import InputError
+from diffad_runtime.health.logs import event
+
+_LOG = logging.getLogger(__name__)
+_LOCAL = "127.0.0.1"
+_MOST_CLIENTS = 16
+_MOST_HEADER_BYTES = 8192
+_PATIENCE_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer.
+
+    Attributes:
+        body: as it goes out.
+        content_type: its media type.
+        status: of HTTP, 200 is well.
+    """
+
+    body: bytes
+    content_type: str
+    status: int = 200
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split "HOST:PORT", "[IPv6]:PORT", ":PORT" or "PORT"; without a host it is 127.0.0.1.
+
+    Raises:
+        InputError: no port, or one that is not 0 to 65535. 0 lets the system choose.
+    """
+    host, _, port = text.strip().rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    # More digits than a port has would make a number of any length first.
+    valid = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
+    if not valid or (":" in bare) != (bare != host):
+        raise InputError(
+            f"expected an address HOST:PORT, got {text!r}", mend="Write it as in 127.0.0.1:9109, or [::1]:9109"
+        )
+    return bare or _LOCAL, int(port)
+
+
+class Endpoint:
+    """Serves pages from the moment that it is made until `close`. Context manager.
+
+    Args:
+        address: as `parse_address` takes it. Everybody who reaches it may read: there is no password and no TLS.
+        pages: {"/path": function}; functions are called on the server's thread, one at a time, and must be quick.
+        client_s: a client has that long for its request and for taking the answer.
+
+    Attributes:
+        host, port: that it is bound to; the port that the system chose where 0 was asked for.
+
+    Raises:
+        InputError: an address that cannot be read or bound to.
+    """
+
+    def __init__(self, address: str, pages: Mapping[str, Callable[[], Page]], *, client_s: float = 3.0) -> None:
+        self.host, self.port = parse_address(address)
+        self._pages = dict(pages)
+        self._client_s = client_s
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._closing = threading.Lock()
+        self._closed = False
+        self._socket = _listening(self.host, self.port)
+        self.port = self._socket.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._ending = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="endpoint", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """As in http://127.0.0.1:9109."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening and send every client away. Legal in every state, from any thread, and twice; within 2 s."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                with suppress(RuntimeError):  # the loop has ended by itself
+                    self._loop.call_soon_threadsafe(self._ending.set)
+        if self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE_S)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._listen())
+        finally:
+            self._socket.close()
+            self._loop.close()
+
+    async def _listen(self) -> None:
+        server = await asyncio.start_server(self._meet, sock=self._socket, limit=_MOST_HEADER_BYTES)
+        await self._ending.wait()
+        server.close()
+        for task in self._clients:
+            task.cancel()
+        # Whoever is being let in just now is turned away by `_meet`. Cancelled before that, he would keep his connection.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._ending.is_set():
+            writer.transport.abort()
+            return
+        if len(self._clients) >= _MOST_CLIENTS:
+            oldest = next(iter(self._clients))
+            self._clients.pop(oldest).transport.abort()
+            oldest.cancel()
+        self._clients[task] = writer
+        try:
+            await asyncio.wait_for(self._answer(reader, writer), self._client_s)
+        except (OSError, EOFError, ValueError, asyncio.TimeoutError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # too slow, too long, gone, or sent away
+        finally:
+            self._clients.pop(task, None)
+            # What a client has not taken by now is thrown away: close() would keep it for as long as he likes.
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, path = _request(head)
+        page = self._page(method, path)
+        reason = http.HTTPStatus(page.status).phrase
+        lines = [
+            f"HTTP/1.1 {page.status} {reason}",
+            f"Content-Type: {page.content_type}",
+            f"Content-Length: {len(page.body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            *(["Allow: GET, HEAD"] if page.status == 405 else []),
+            "Connection: close",
+        ]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else page.body))
+        await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+        # The answer is all in the kernel only once the client has read it: ends when he closes.
+        while await reader.read(_MOST_HEADER_BYTES):
+            pass
+
+    def _page(self, method: str, path: str) -> Page:
+        if not method:
+            return _plain(400, "not a request of HTTP/1")
+        if method not in ("GET", "HEAD"):
+            return _plain(405, "only GET and HEAD")
+        make = self._pages.get(path)
+        if make is None:
+            return _plain(404, "try " + " ".join(sorted(self._pages)))
+        try:
+            return make()
+        except Exception as error:
+            event(
+                _LOG, logging.ERROR, "page_failed", f"{path} cannot be made: {type(error).__name__}: {error}", path=path
+            )
+            return _plain(500, "the page could not be made; see the log")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            # A service that was started again need not wait for what is left of connections to the one before.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            listening.listen(_MOST_CLIENTS)
+        except BaseException:
+            listening.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
+            mend="Use another port, or an address of this machine; 127.0.0.1 is always one",
+        ) from error
+    return listening
+
+
+def _request(head: bytes) -> tuple[str, str]:
+    """Method and path without its query; ("", "") for what is no request."""
+    words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):
+        return "", ""
+    return words[0], words[1].partition("?")[0]
+
+
+def _plain(status: int, text: str) -> Page:
+    return Page(text.encode() + b"\n", "text/plain; charset=utf-8", status)
