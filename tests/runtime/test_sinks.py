@@ -77,7 +77,7 @@ def test_masks_are_named_after_files_or_numbers(tmp_path: Path) -> None:
     sink = MaskSink(tmp_path / "out")
     for frame in (_frame(3), _frame(0, "crack/001.jpg"), _frame(1, "b.tar.bmp")):
         sink.write(frame, _result(frame))
-        read = cv2.imread(str(sink.path_of(frame, _result(frame))), cv2.IMREAD_UNCHANGED)
+        read = cv2.imread(sink.path_of(frame, _result(frame)), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(read, _result(frame).mask)
     sink.close()
     assert _files(tmp_path) == {"out/00000003.png", "out/crack/001.png", "out/b.tar.png"}
@@ -129,9 +129,9 @@ def test_whatever_the_name_the_path_is_inside(
         path = folder.path_of(_frame(0, name))
     except InputError:
         return
-    assert path.resolve().is_relative_to(root.resolve())
-    assert path.resolve() != root.resolve()
-    assert path.suffix == ".png"
+    assert Path(path).resolve().is_relative_to(root.resolve())
+    assert Path(path).resolve() != root.resolve()
+    assert path.endswith(".png")
 
 
 def test_a_link_in_the_place_of_the_file_is_replaced_not_followed(tmp_path: Path) -> None:

@@ -30,12 +30,13 @@ from diffad_runtime.result import Frame, Result
 from diffad_runtime.sinks.linefile import LineFile
 from diffad_runtime.sinks.retention import on_disk
 from diffad_runtime.sinks.stamps import FAR_S, STAMP, moment, next_stamp, safe_part, stamp
+from diffad_runtime.sinks.wholefile import LEFTOVER, write_whole
 
 MARKER = "session.json"
 LINES = "frames.jsonl"
 SESSION = re.compile(rf"({STAMP})(?:-(\d{{3,}}))?")
 FILES = re.compile(FILE_PATTERN)
-LEFTOVERS = re.compile(r"\.\d{6}_(?:OK|NG|ERROR)_[^/]*\.[0-9a-f]{12}\.tmp\.(?:png|bmp)")
+LEFTOVERS = re.compile(rf"\.{FILE_PATTERN}{LEFTOVER}")
 MADE_BY = "diffad-edge archive"
 FAR = timedelta(seconds=FAR_S)
 
@@ -92,14 +93,13 @@ class Session:
             InputError: the disk refused; its cause is the OSError.
         """
         if file is not None and data is not None:
-            with replacing(self.folder / file) as temporary:
-                temporary.write_bytes(data)
+            write_whole(f"{self.folder}/{file}", data, sync=True)
         try:
             self._lines.append(line)
         except InputError:
             if file is not None:
                 with suppress(OSError):
-                    (self.folder / file).unlink(missing_ok=True)
+                    os.unlink(f"{self.folder}/{file}")  # noqa: PTH108  wholefile.py says why
             raise
         self.count += 1
         self._line_bytes += len(line.encode()) + 1

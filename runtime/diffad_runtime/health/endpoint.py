@@ -8,6 +8,7 @@ more sends the oldest away. Nothing is kept between requests.
 """
 
 import asyncio
+import errno
 import http
 import logging
 import socket
@@ -26,6 +27,7 @@ _LOCAL = "127.0.0.1"
 _MOST_CLIENTS = 16
 _MOST_HEADER_BYTES = 8192
 _PATIENCE_S = 1.5
+_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Endpoint:
         self.host, self.port = parse_address(address)
         self._pages = dict(pages)
         self._client_s = client_s
-        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._clients: dict[asyncio.Task[None], None] = {}  # in the order of their coming
         self._closing = threading.Lock()
         self._closed = False
         self._socket = _listening(self.host, self.port)
@@ -119,42 +121,55 @@ class Endpoint:
             self._loop.close()
 
     async def _listen(self) -> None:
-        server = await asyncio.start_server(self._meet, sock=self._socket, limit=_MOST_HEADER_BYTES)
+        self._loop.add_reader(self._socket, self._let_in)
         await self._ending.wait()
-        server.close()
-        for task in self._clients:
+        self._loop.remove_reader(self._socket)
+        left = list(self._clients)
+        for task in left:
             task.cancel()
-        # Whoever is being let in just now is turned away by `_meet`. Cancelled before that, he would keep his connection.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(others)
+        await asyncio.gather(*left, return_exceptions=True)
 
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if self._ending.is_set():
-            writer.transport.abort()
-            return
-        if len(self._clients) >= _MOST_CLIENTS:
-            oldest = next(iter(self._clients))
-            self._clients.pop(oldest).transport.abort()
-            oldest.cancel()
-        self._clients[task] = writer
+    def _let_in(self) -> None:
+        """One more client; called by the loop where somebody knocks."""
         try:
-            await asyncio.wait_for(self._answer(reader, writer), self._client_s)
-        except (OSError, EOFError, ValueError, asyncio.TimeoutError, asyncio.LimitOverrunError, asyncio.CancelledError):
-            pass  # too slow, too long, gone, or sent away
-        finally:
-            self._clients.pop(task, None)
-            # What a client has not taken by now is thrown away: close() would keep it for as long as he likes.
-            writer.transport.abort()
+            client, _ = self._socket.accept()
+        except OSError as error:
+            # Without a file descriptor for him he goes on knocking, and this would be called without a pause.
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._loop.remove_reader(self._socket)
+                self._loop.call_later(_PAUSE_S, self._open_again)
+            return
+        client.setblocking(False)
+        if len(self._clients) >= _MOST_CLIENTS:
+            next(iter(self._clients)).cancel()
+        task = self._loop.create_task(self._meet(client))
+        self._clients[task] = None
+        task.add_done_callback(lambda _: self._see_off(task, client))
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+    def _open_again(self) -> None:
+        if not self._ending.is_set():
+            self._loop.add_reader(self._socket, self._let_in)
+
+    def _see_off(self, task: "asyncio.Task[None]", client: socket.socket) -> None:
+        # Here and not in the task: one that is cancelled before it begins runs none of its own lines.
+        self._clients.pop(task, None)
+        client.close()
+
+    async def _meet(self, client: socket.socket) -> None:
+        with suppress(OSError, asyncio.TimeoutError):  # gone, or too slow
+            await asyncio.wait_for(self._answer(client), self._client_s)
+
+    async def _answer(self, client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = await self._loop.sock_recv(client, _MOST_HEADER_BYTES)
+            head += part
+            if not part or len(head) > _MOST_HEADER_BYTES:
+                return
         method, path = _request(head)
         page = self._page(method, path)
-        reason = http.HTTPStatus(page.status).phrase
         lines = [
-            f"HTTP/1.1 {page.status} {reason}",
+            f"HTTP/1.1 {page.status} {http.HTTPStatus(page.status).phrase}",
             f"Content-Type: {page.content_type}",
             f"Content-Length: {len(page.body)}",
             "Cache-Control: no-store",
@@ -162,12 +177,11 @@ class Endpoint:
             *(["Allow: GET, HEAD"] if page.status == 405 else []),
             "Connection: close",
         ]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else page.body))
-        await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-        # The answer is all in the kernel only once the client has read it: ends when he closes.
-        while await reader.read(_MOST_HEADER_BYTES):
+        body = b"" if method == "HEAD" else page.body
+        await self._loop.sock_sendall(client, "\r\n".join([*lines, "", ""]).encode() + body)
+        client.shutdown(socket.SHUT_WR)
+        # A socket closed with something unread takes back what it sent: the client closes first, or his time is over.
+        while await self._loop.sock_recv(client, _MOST_HEADER_BYTES):
             pass
 
     def _page(self, method: str, path: str) -> Page:
@@ -198,6 +212,7 @@ def _listening(host: str, port: int) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(place)
             listening.listen(_MOST_CLIENTS)
+            listening.setblocking(False)
         except BaseException:
             listening.close()
             raise

@@ -68,7 +68,7 @@ class JsonlSink(Sink):
         self._lines.close()
 
 
-def result_fields(result: Result, mask_path: Path | None = None) -> dict[str, Any]:
+def result_fields(result: Result, mask_path: str | Path | None = None) -> dict[str, Any]:
     """A result as JSON values, without its arrays.
 
     Args:

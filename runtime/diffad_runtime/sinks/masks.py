@@ -3,13 +3,19 @@
 Knows the file's form. Does not know how masks are made, nor which of a camera's go when there are too many.
 """
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
-from diffad_runtime.imagefile import write_mask
+import cv2
+
 from diffad_runtime.result import Frame, Result, Verdict
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sinks.outputfolder import OutputFolder
 from diffad_runtime.sinks.retention import Retention
+from diffad_runtime.sinks.wholefile import write_whole
+
+_BILEVEL = (cv2.IMWRITE_PNG_BILEVEL, 1)
 
 
 class MaskSink(Sink):
@@ -29,19 +35,21 @@ class MaskSink(Sink):
         self.name = f"masks in {folder}"
         self._output = OutputFolder(folder, ".png", replace=True, live=live, retention=retention)
 
-    def path_of(self, frame: Frame, result: Result) -> Path:
+    def path_of(self, frame: Frame, result: Result) -> str:
         """Where this frame's mask goes. From any thread."""
         return self._output.path_of(frame, result.part_id)
 
     def write(self, frame: Frame, result: Result) -> None:
         path = self.path_of(frame, result)
         if result.verdict is Verdict.ERROR:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108  wholefile.py says why
             return
-        height, width = result.mask.shape
-        self._output.make_room(path, height * (width // 8 + 2) + 4096)  # uncompressed, and what PNG puts around it
-        write_mask(path, result.mask)
-        self._output.written(path)
+        _, encoded = cv2.imencode(".png", result.mask, _BILEVEL)
+        data = encoded.tobytes()
+        self._output.make_room(path, len(data))
+        write_whole(path, data)
+        self._output.written(path, len(data))
 
     def close(self) -> None:
         self._output.close()

@@ -15,6 +15,7 @@ from diffad_runtime.result import Frame
 from diffad_runtime.sinks.keeper import Keeper
 from diffad_runtime.sinks.retention import Retention
 from diffad_runtime.sinks.stamps import moment, safe_part
+from diffad_runtime.sinks.wholefile import LEFTOVER
 
 LIVE_RETENTION = Retention(max_bytes=2_000_000_000, min_free_bytes=500_000_000)
 """Files of a camera. A mask takes a block of 4096 bytes: half a million, 4.5 hours at 30 frames a second."""
@@ -73,19 +74,21 @@ class OutputFolder:
         self._root = self.folder.resolve()
         self._keeper = self._keep(retention or LIVE_RETENTION) if live else None
 
-    def path_of(self, frame: Frame, part_id: str = "") -> Path:
+    def path_of(self, frame: Frame, part_id: str = "") -> str:
         """Where this frame's file goes; its folder exists afterwards. From any thread.
 
         Raises:
             InputError: the name leads out of the folder, or two frames would share one file.
         """
-        relative = self._relative(frame, part_id)
+        if self._run:
+            return self._live_path(frame, part_id)
+        relative = self._relative(frame)
         path = self.folder / relative
         # mkdir would follow a link that lies in the folder, so links are looked for before anything is made.
         parent = path.parent.resolve()
         if parent != self._root and self._root not in parent.parents:
             raise self._escapes(frame.name)
-        if frame.name and not self._run:
+        if frame.name:
             owner = self._taken.setdefault(relative, frame.name)
             if owner != frame.name:
                 raise InputError(
@@ -97,9 +100,9 @@ class OutputFolder:
             raise InputError(
                 f"the folder {parent} cannot be made: {error.strerror or error}", mend="Check the output folder"
             ) from error
-        return path
+        return str(path)
 
-    def make_room(self, path: Path, need: int) -> None:
+    def make_room(self, path: str, need: int) -> None:
         """Before a camera's file of at most `need` bytes is written to `path`: the oldest ones go.
 
         Raises:
@@ -107,21 +110,23 @@ class OutputFolder:
         """
         if self._keeper is None:
             return
-        if path.parent.name != self._shelf:
+        folder = os.path.dirname(path)  # noqa: PTH120  wholefile.py says why
+        if folder != self._shelf:
             try:
-                (path.parent / MARKER).touch()
+                Path(folder, MARKER).touch()
             except OSError as error:
                 raise InputError(
-                    f"the folder {path.parent} cannot be written to: {error.strerror or error}", mend="Free space"
+                    f"the folder {folder} cannot be written to: {error.strerror or error}", mend="Free space"
                 ) from error
-            self._shelf = path.parent.name
-            self._keeper.add_shelf(self._shelf)
+            self._shelf = folder
+            self._keeper.add_shelf(Path(folder).name)
         self._keeper.admit(need)
 
-    def written(self, path: Path) -> None:
-        """After a file was written: it counts from now on."""
+    def written(self, path: str, size: int) -> None:
+        """After a file of `size` bytes was written: it counts from now on."""
         if self._keeper is not None:
-            self._keeper.add(path.name, path.stat().st_size, path.parent.name)
+            folder, name = os.path.split(path)
+            self._keeper.add(name, size, os.path.split(folder)[1])
 
     def close(self) -> None:
         """Let go of the folder; twice is harmless."""
@@ -136,16 +141,25 @@ class OutputFolder:
             re.compile(rf"({_NAME}).*{suffix}"),
             shelves=_SHELVES,
             marker=MARKER,
-            leftovers=re.compile(rf"\.{_NAME}.*\.tmp(?:{suffix})?"),
+            leftovers=re.compile(rf"\.{_NAME}.*{suffix}{LEFTOVER}"),
         )
 
-    def _relative(self, frame: Frame, part_id: str) -> PurePosixPath:
-        if self._run:
-            utc = frame.t_capture.astimezone(timezone.utc)
-            start = utc.replace(minute=utc.minute // _MINUTES * _MINUTES)
-            part = f"_{safe_part(part_id)}" if part_id else ""
-            file = f"{moment(utc)}_{frame.frame_id:08d}{part}{self._suffix}"
-            return PurePosixPath(f"{start:%Y%m%dT%H%MZ}-{self._run}", file)
+    def _live_path(self, frame: Frame, part_id: str) -> str:
+        utc = frame.t_capture.astimezone(timezone.utc)
+        start = utc.replace(minute=utc.minute // _MINUTES * _MINUTES)
+        folder = f"{self._root}/{start:%Y%m%dT%H%MZ}-{self._run}"
+        try:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103  wholefile.py says why
+        except OSError as error:
+            raise InputError(
+                f"the folder {folder} cannot be made: {error.strerror or error}", mend="Check the output folder"
+            ) from error
+        if os.path.islink(folder):  # noqa: PTH114  as above
+            raise self._escapes(folder)
+        part = f"_{safe_part(part_id)}" if part_id else ""
+        return f"{folder}/{moment(utc)}_{frame.frame_id:08d}{part}{self._suffix}"
+
+    def _relative(self, frame: Frame) -> PurePosixPath:
         if not frame.name:
             return PurePosixPath(f"{frame.frame_id:08d}{self._suffix}")
         name = PurePosixPath(frame.name)

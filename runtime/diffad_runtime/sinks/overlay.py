@@ -15,6 +15,7 @@ from diffad_runtime.result import FloatMap, Frame, Image, Result, Verdict
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sinks.outputfolder import OutputFolder
 from diffad_runtime.sinks.retention import Retention
+from diffad_runtime.sinks.wholefile import write_whole
 
 _COLOURS = {Verdict.OK: (80, 200, 80), Verdict.NG: (60, 60, 240), Verdict.ERROR: (0, 200, 255)}  # BGR
 _MOST_HEAT = 0.65  # the part stays visible under it
@@ -81,9 +82,8 @@ class OverlayPictures(Sink):
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         path = self._output.path_of(frame, result.part_id)
         self._output.make_room(path, len(data))
-        with replacing(path) as temporary:
-            temporary.write_bytes(data.tobytes())
-        self._output.written(path)
+        write_whole(path, data.tobytes())
+        self._output.written(path, len(data))
 
     def close(self) -> None:
         self._output.close()

@@ -25,7 +25,7 @@ class RawSink(Sink):
         self._output = OutputFolder(folder, ".npy", replace=False)
 
     def write(self, frame: Frame, result: Result) -> None:
-        path = self._output.path_of(frame)
+        path = Path(self._output.path_of(frame))
         if result.verdict is Verdict.ERROR:
             path.unlink(missing_ok=True)
             return

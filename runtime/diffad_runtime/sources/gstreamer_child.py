@@ -52,7 +52,8 @@ class GStreamerChild:
         self._stride = (width * 3 + 3) // 4 * 4  # GStreamer's rows of BGR begin at multiples of four
         self._fd, sink = os.pipe2(os.O_CLOEXEC)
         try:
-            fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _pipe_size(self._stride * height))
+            with suppress(OSError):  # a user may hold so many pages in pipes only; then it keeps the size it has
+                fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _pipe_size(self._stride * height))
             os.set_blocking(self._fd, False)
             words = [word.replace("{fd}", str(sink)) for word in command]
             self._process = _spawn(words, sink)

@@ -296,9 +296,9 @@ def test_over_a_folder_that_ends(tmp_path: Path) -> None:
     (fault,) = plan.log()
     first = round(fault.planned_s * _FPS + 0.5 - 1e-6)
     levels = [int(frame.image[0, 0, 0]) for frame in frames]
-    expected = [level * (0.35 if index >= first else 1) for index, level in enumerate([50, 100] * 6)]
+    expected = [level * (0.35 if index >= first else 1) for index, level in enumerate([100, 50] * 6)]
     np.testing.assert_allclose(levels, expected, atol=1)
-    assert frames[0].name == "50.png"
+    assert [frame.name for frame in frames[:3]] == ["100.png", "50.png", "100.png"]
     assert ChaosPlan.from_uri("chaos://?over=dir:///nowhere/at/all").log() == ()
     with pytest.raises(SourceError, match="/nowhere/at/all"):
         ChaosPlan.from_uri("chaos://?over=dir:///nowhere/at/all").open()

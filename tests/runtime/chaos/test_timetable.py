@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffad_runtime.chaos.kinds import FAULTS, GROUPS, FaultKind, Sign, kinds_named
@@ -16,6 +16,7 @@ _kinds = st.lists(st.sampled_from(list(FaultKind)), min_size=1, unique=True)
 _seeds = st.integers(0, 2**63 - 1)
 
 
+@settings(max_examples=40)
 @given(kinds=_kinds, seed=_seeds, every=st.floats(0.1, 100), length=st.floats(0.1, 100), count=st.integers(1, 60))
 def test_seeded(kinds: list[FaultKind], seed: int, every: float, length: float, count: int) -> None:
     faults = list(islice(seeded(kinds, seed=seed, every_s=every, length_s=length), count))
@@ -34,6 +35,7 @@ def test_seeded(kinds: list[FaultKind], seed: int, every: float, length: float, 
         assert {fault.kind for fault in faults[start : start + len(kinds)]} == set(kinds)
 
 
+@settings(max_examples=30)
 @given(seed=_seeds, seconds=st.floats(0, 500))
 def test_a_longer_run_has_the_same_beginning(seed: int, seconds: float) -> None:
     def run(end: float) -> list[ScriptedFault]:

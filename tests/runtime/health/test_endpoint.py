@@ -1,6 +1,7 @@
 """The small server: addresses, requests of all kinds, clients that are slow, many, or hostile."""
 
 import http.client
+import resource
 import socket
 import threading
 import time
@@ -179,6 +180,23 @@ def test_close_in_every_state() -> None:
     # Closed before its thread came to anything.
     for _ in range(20):
         Endpoint("127.0.0.1:0", {}).close()
+
+
+def test_without_file_descriptors_it_waits_instead_of_spinning(endpoint: Endpoint) -> None:
+    """The process has used up its descriptors; a client knocks. Served once there is one again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as client:
+        client.settimeout(5)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            client.connect((endpoint.host, endpoint.port))
+            client.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            begun = time.process_time()
+            time.sleep(0.4)
+            assert time.process_time() - begun < 0.1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_a_page_may_close_it() -> None:

@@ -24,16 +24,17 @@ from diffad_runtime.sources import Limits, Source, SupervisedSource
 from diffad_runtime.sources.base import Shot
 
 FAST = Limits(
-    stall_s=0.15,
-    frozen_s=0.2,
-    reopen_s=0.15,
-    open_s=0.3,
+    stall_s=0.3,
+    frozen_s=0.3,
+    reopen_s=0.3,
+    open_s=0.5,
     backoff_s=0.01,
     backoff_cap_s=0.05,
     settle_s=0.1,
     release_s=0.02,
     abandoned=3,
 )
+PATIENT = FAST.model_copy(update={"stall_s": 60.0})
 URI = "rtsp://admin:secret@cam/1?pwd=secret"
 
 
@@ -148,7 +149,7 @@ def test_frames_come_numbered_and_it_says_that_it_streams() -> None:
 
 def test_the_newest_wins_and_what_was_missed_are_gaps_in_the_ids() -> None:
     script = " ".join(["burst"] * 50 + ["skip"] * 7)
-    with _watched(script, after="silence", limits=FAST.model_copy(update={"stall_s": 60.0})) as source:
+    with _watched(script, after="silence", limits=PATIENT) as source:
         time.sleep(0.2)
         frame = next(source)
     # "skip" is followed by the next word; the last one ends in silence, so six skipped ids are never shown.
@@ -254,12 +255,10 @@ def test_late_pictures_are_marked() -> None:
 
 @pytest.mark.parametrize("word", sorted(BROKEN))
 def test_what_is_no_picture_is_counted_and_takes_no_id(word: str) -> None:
-    with _watched(f"burst {word} {word} burst", limits=FAST.model_copy(update={"frozen_s": None})) as source:
-        feed = Feed(source)
-        got = [next(feed) for _ in range(5)]
-        assert source.status().rejected == 2
-        assert got[-1].frame_id + 1 == len(got) + feed.dropped
-        feed.close()
+    with _watched(f"burst {word} {word} burst", after="silence", limits=PATIENT) as source:
+        assert _soon(lambda: source.status().rejected == 2)
+        time.sleep(0.1)
+        assert next(source).frame_id == 1
     with _watched("frame", after=word) as source:
         next(source)
         assert _soon(lambda: source.status().state is SourceState.STALLED)
@@ -290,6 +289,7 @@ def test_the_first_opening_fails_at_once_or_not() -> None:
             next(source)
         assert "secret" not in str(caught.value)
         assert source.status().state is SourceState.FAILED
+        assert "admin:***@cam" in source.status().detail
 
 
 def test_what_no_further_attempt_would_mend_is_raised_even_so() -> None:
@@ -308,7 +308,7 @@ def test_a_first_opening_that_hangs_is_given_up() -> None:
         return Device()
 
     start = time.monotonic()
-    with pytest.raises(SourceError, match=r"opening it took longer than 0\.3 s"):
+    with pytest.raises(SourceError, match=r"opening it took longer than 0\.5 s"):
         SupervisedSource(URI, open_device, limits=FAST)
     assert time.monotonic() - start < 2.5
     hold.set()  # what it opens now is closed at once: the fixture sees to that
