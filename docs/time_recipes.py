@@ -42,13 +42,13 @@ def strip(start: float, end: float) -> list[list[float]]:
     return [[start, 0.1], [end, 0.1], [end, 0.9], [start, 0.9]]
 
 
-CROPS = {"1": strip(0.1, 0.4), "2": strip(0.5, 0.8)}
+CROPS = {"a": strip(0.1, 0.4), "b": strip(0.5, 0.8)}
 RECIPES: dict[str, dict[str, Any] | None] = {
     "no recipe": None,
     "an ignored corner": {"ignore": [{"polygons": [[[0.8, 0.8], [1, 0.8], [1, 1], [0.8, 1]]]}]},
     "three regions": {"regions": [{"name": f"r{n}", "polygons": [strip(n / 3, (n + 1) / 3)]} for n in range(3)]},
     "turned by 90": {"orientation": {"rotate": 90}},
-    "two crops": {"regions": [{"name": n, "view": "crop", "polygons": [CROPS[n]]} for n in "12"]},
+    "two crops": {"regions": [{"name": n, "view": "crop", "polygons": [CROPS[n]]} for n in CROPS]},
     "15 tiles of 512": {"tiling": {"size": 512, "overlap": 64}},
 }  # fmt: skip
 

@@ -82,9 +82,7 @@ class Monitor:
                 pending=self._pending,
                 queues=queues,
                 last_verdict=self._last_verdict,
-                stages={
-                    stage: Histogram(tuple(counts), self._totals[stage]) for stage, counts in self._counts.items()
-                },
+                stages={stage: Histogram(tuple(counts), self._totals[stage]) for stage, counts in self._counts.items()},
                 source=source,
                 sinks=sinks,
                 setup_faults=setup,

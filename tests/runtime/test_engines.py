@@ -264,8 +264,8 @@ def test_wrong_graphs_are_refused_in_one_line(
 
 
 def test_failure_while_running_is_translated(capfd: pytest.CaptureFixture[str]) -> None:
-    with _engine() as engine, pytest.raises(EngineError, match="reconstructor failed") as caught:
-        engine._reconstruct({"x": np.zeros((1, 3, 4, 4), np.float32), "f": np.zeros((1, 3, G, G), np.float32)})
+    with _engine() as engine, pytest.raises(EngineError, match="extractor failed") as caught:
+        engine._infer(np.zeros((1, 4, 4, 3), np.uint8))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 

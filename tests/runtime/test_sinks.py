@@ -251,6 +251,10 @@ def test_a_cameras_masks_stay_within_limits_over_runs(tmp_path: Path) -> None:
                 sink.write(frame, _result(frame))
                 kept = sorted(path.name for path in tmp_path.rglob("*.png"))
                 assert kept[-1].startswith(f"{when:%Y%m%dT%H%M%S}")
+            keeper = sink._output._keeper
+            assert keeper is not None
+            assert keeper.counted.wait(10)  # what earlier runs left is counted on a thread
+    kept = list(tmp_path.rglob("*.png"))
     assert 5 <= len(kept) <= 20
     assert len(list(tmp_path.glob("2*"))) == 2  # the first run's folder went with its last mask
 

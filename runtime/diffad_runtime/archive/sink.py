@@ -22,12 +22,15 @@ RETENTION = Retention(max_bytes=20_000_000_000, max_age=timedelta(days=30), min_
 """At 3 MB a frame of 1080p, 6,600 frames."""
 
 _MOST_FRAMES = 10_000  # in a session: few enough to be listed at once
+_ERRORS_IN_ROW, _OF_MORE_ERRORS = 20, 20
 _SPARE = 8192  # blocks that are begun, of the lines and the folder
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class ImageArchive(Sink):
-    """Keeps NG and ERROR always, and 1 in `keep_ok` of OK, the first one too.
+    """Keeps NG always, 1 in `keep_ok` of OK, the first one too, and ERROR, but of a long row of these 1 in 20.
+
+    A camera that is frozen gives ERROR for hours; keeping each would push out every NG before.
 
     A session is a folder named after when it began; a new one begins with each run, each day (UTC) and every 10,000
     frames. The oldest pictures go when a limit is reached. A full disk is a fault of this sink alone: it removes
@@ -59,7 +62,7 @@ class ImageArchive(Sink):
             raise InputError(f"1 in {keep_ok} good frames is to be kept, expected 0 or more", mend="0 keeps none")
         self.name = f"archive in {folder}"
         self._keep_ok, self._suffix, self._wall = keep_ok, f".{form}", wall
-        self._good = 0
+        self._good = self._errors = 0
         self._session: Session | None = None
         root = Path(folder)
         try:
@@ -87,10 +90,8 @@ class ImageArchive(Sink):
         return self._keeper
 
     def write(self, frame: Frame, result: Result) -> None:
-        if result.verdict is Verdict.OK:
-            number, self._good = self._good, self._good + 1
-            if not self._keep_ok or number % self._keep_ok:
-                return
+        if not self._wanted(result.verdict):
+            return
         data = encoded(frame.image, self._suffix)
         try:
             self._put(frame, result, data)
@@ -99,6 +100,13 @@ class ImageArchive(Sink):
             if not (full and self._keeper.relieve(2 * on_disk(len(data or b"")) + _SPARE)):
                 raise
             self._put(frame, result, data)
+
+    def _wanted(self, verdict: Verdict) -> bool:
+        self._errors = self._errors + 1 if verdict is Verdict.ERROR else 0
+        if verdict is Verdict.OK:
+            number, self._good = self._good, self._good + 1
+            return self._keep_ok > 0 and number % self._keep_ok == 0
+        return self._errors <= _ERRORS_IN_ROW or self._errors % _OF_MORE_ERRORS == 0
 
     def close(self) -> None:
         if self._session is not None:

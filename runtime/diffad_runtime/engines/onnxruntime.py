@@ -7,6 +7,7 @@ passed from one session to the other as they are; onnxruntime reads contiguous a
 """
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import cv2
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from diffad_runtime.engines.base import Tensors, TwoCallEngine
-from diffad_runtime.engines.providers import Provider
+from diffad_runtime.engines.base import Engine, Ran, Tensors
+from diffad_runtime.engines.lanes import Lanes
+from diffad_runtime.engines.providers import CPU, Provider
 from diffad_runtime.engines.signature import Nodes, check_signature
 from diffad_runtime.errors import EngineError, InputError
 from diffad_runtime.result import Image
@@ -40,10 +42,12 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
 _ON_CPU = Provider()
 
 
-class OnnxRuntimeEngine(TwoCallEngine):
+class OnnxRuntimeEngine(Engine):
     """Runs a variant's graphs, on the CPU unless another provider is named.
 
-    With more than one thread it sets OpenCV to one, in the whole process.
+    With more than one thread it sets OpenCV to one, in the whole process. On a CPU it then takes two frames at once: a
+    frame that is alone is run on all threads, for the least latency; frames that come closer than that on one each,
+    which takes longer and gives more of them, as nobody waits for anybody (engines/lanes.py). The maps are the same.
 
     Args:
         extractor: serialised ONNX. image uint8 (1, S, S, 3) -> x float32 (1, 3, S, S), and features float32
@@ -79,36 +83,63 @@ class OnnxRuntimeEngine(TwoCallEngine):
         self.variant = variant
         self.input_size = input_size
         self.threads = threads or usable_cores()
-        # A session may run several frames at once. The second fills what the first one's workers leave idle.
-        self.lanes = min(2, self.threads)
         if self.threads > 1:
             # OpenCV's idle workers wait spinning, on the cores that onnxruntime's need next, and gain the resize of a
             # frame nothing: 15.5 ms a frame against 12.5 without them (2 threads on 2 x86 cores, 1080p, INT8).
             cv2.setNumThreads(1)
         ort.set_default_logger_severity(_WARNINGS if verbose else _FATAL)
-        self._extractor = self._session(extractor, "extractor", provider, verbose)
-        self._reconstructor = self._session(reconstructor, "reconstructor", provider, verbose)
-        check_signature(
-            (_nodes(self._extractor.get_inputs()), _nodes(self._extractor.get_outputs())),
-            (_nodes(self._reconstructor.get_inputs()), _nodes(self._reconstructor.get_outputs())),
-            input_size=input_size,
-            variant=variant,
-        )
+
+        def pair(threads: int) -> _Pair:
+            return _Pair(extractor, reconstructor, f"{self.backend}, variant {variant!r}", threads, provider, verbose)
+
+        wide = pair(self.threads)
+        check_signature(*wide.signature, input_size=input_size, variant=variant)
+        both = self.threads > 1 and provider.name == CPU
+        self._lanes: Lanes[_Pair] | None = Lanes(wide, pair(1) if both else None)
+        self.lanes = 2 if both else 1
+
+    def close(self) -> None:
+        self._lanes = None
+
+    def _infer(self, image: Image) -> Ran:
+        lanes = self._lanes
+        if lanes is None:
+            raise EngineError("the engine is closed", mend="Open the bundle again")
+        with lanes.take() as pair:
+            return pair.run(image)
+
+
+class _Pair:
+    """The sessions of both graphs, with workers of their own. Any number of threads may run them at once."""
+
+    def __init__(
+        self, extractor: bytes, reconstructor: bytes, whose: str, threads: int, provider: Provider, verbose: bool
+    ) -> None:
+        self._whose = whose
+        options = session_options(threads, verbose=verbose)
+        self._extractor = self._session(extractor, "extractor", options, provider)
+        self._reconstructor = self._session(reconstructor, "reconstructor", options, provider)
         self._between = [node.name for node in self._extractor.get_outputs()]
         self._maps = [node.name for node in self._reconstructor.get_outputs()]
 
-    def close(self) -> None:
-        self._extractor = self._reconstructor = None
+    @property
+    def signature(self) -> tuple[tuple[Nodes, Nodes], tuple[Nodes, Nodes]]:
+        """(inputs, outputs) of extractor and reconstructor."""
+        extractor, reconstructor = self._extractor, self._reconstructor
+        return (
+            (_nodes(extractor.get_inputs()), _nodes(extractor.get_outputs())),
+            (_nodes(reconstructor.get_inputs()), _nodes(reconstructor.get_outputs())),
+        )
 
-    def _extract(self, image: Image) -> Tensors:
-        return self._run(self._extractor, self._between, {"image": image}, "extractor")
-
-    def _reconstruct(self, inputs: Tensors) -> Tensors:
-        return self._run(self._reconstructor, self._maps, inputs, "reconstructor")
+    def run(self, image: Image) -> Ran:
+        """uint8 (1, S, S, 3) BGR -> maps, as Engine._infer."""
+        start = time.perf_counter()
+        between = self._run(self._extractor, self._between, {"image": image}, "extractor")
+        middle = time.perf_counter()
+        maps = self._run(self._reconstructor, self._maps, between, "reconstructor")
+        return Ran(maps, 1e3 * (middle - start), 1e3 * (time.perf_counter() - middle))
 
     def _run(self, session: Any, outputs: list[str], inputs: Mapping[str, Any], what: str) -> Tensors:
-        if session is None:
-            raise EngineError("the engine is closed", mend="Open the bundle again")
         # Plain run, not IO binding: with preallocated outputs on both sides bound, the pair took 4.33 ms against
         # 4.38 ms (2 threads, x86, f of 192 x 64 x 64), and the buffers would have to be copied out.
         try:
@@ -116,8 +147,7 @@ class OnnxRuntimeEngine(TwoCallEngine):
         except _ORT_ERRORS as error:
             raise self._failed(f"{what} failed", error) from error
 
-    def _session(self, graph: bytes, what: str, provider: Provider, verbose: bool) -> Any:
-        options = session_options(self.threads, verbose=verbose)
+    def _session(self, graph: bytes, what: str, options: Any, provider: Provider) -> Any:
         try:
             session = ort.InferenceSession(
                 graph, options, providers=provider.chain(), disabled_optimizers=DISABLED_OPTIMISERS
@@ -127,8 +157,7 @@ class OnnxRuntimeEngine(TwoCallEngine):
         if provider.name not in (used := session.get_providers()):
             # onnxruntime goes on with what is left, and says so in its log only.
             raise EngineError(
-                f"onnxruntime, variant {self.variant!r}: {provider.name} does not work here, it fell back to "
-                f"{', '.join(used)}",
+                f"{self._whose}: {provider.name} does not work here, it fell back to {', '.join(used)}",
                 mend="Check that its CUDA, cuDNN or TensorRT libraries are found, or leave --backend out",
             )
         return session
@@ -136,7 +165,7 @@ class OnnxRuntimeEngine(TwoCallEngine):
     def _failed(self, what: str, error: Exception) -> EngineError:
         lines = str(error).strip().splitlines()
         reason = lines[0][:300] if lines else type(error).__name__
-        return EngineError(f"onnxruntime, variant {self.variant!r}: {what}: {reason}", mend=_EXPORT_AGAIN)
+        return EngineError(f"{self._whose}: {what}: {reason}", mend=_EXPORT_AGAIN)
 
 
 def session_options(threads: int, *, verbose: bool = False) -> Any:

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from diffad_runtime.result import Frame, Result, Verdict
@@ -84,7 +85,7 @@ def result_fields(result: Result, mask_path: str | Path | None = None) -> dict[s
     return {
         **fields,
         "mask_path": str(mask_path) if judged and mask_path is not None else None,
-        "mask_pixels": int(np.count_nonzero(result.mask)) if judged else None,
+        "mask_pixels": cv2.countNonZero(result.mask) if judged else None,
         "anomaly_max": plain(float(result.anomaly_map.max())) if judged else None,
     }
 

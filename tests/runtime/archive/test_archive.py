@@ -75,6 +75,15 @@ def test_ng_and_error_always_and_one_in_n_good(tmp_path: Path, keep_ok: int, exp
     assert len(_pictures(tmp_path)) == len(_records(tmp_path))
 
 
+def test_a_long_row_of_errors_does_not_push_out_what_was_found(tmp_path: Path) -> None:
+    with ImageArchive(tmp_path) as archive:
+        for number in range(105):
+            archive.write(*_pair(number, Verdict.ERROR))
+        archive.write(*_pair(500, Verdict.NG))
+        archive.write(*_pair(501, Verdict.ERROR))
+    assert [record.frame_id for record in _records(tmp_path)] == [*range(20), 39, 59, 79, 99, 500, 501]
+
+
 @pytest.mark.parametrize("form", ["png", "bmp"])
 @pytest.mark.parametrize("grey", [True, False])
 def test_everything_comes_back_to_the_last_bit(tmp_path: Path, form: str, grey: bool) -> None:

@@ -23,7 +23,7 @@ def _winds(points: Points, x: float, y: float) -> bool:
     return inside
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(POLYGONS)
 def test_filled_where_the_centre_is_inside(points: Points) -> None:
     filled = fill([points], 11, 13)
@@ -80,16 +80,16 @@ def test_faults(points: list[tuple[float, float]], fault: str | None) -> None:
     assert (found is None) if fault is None else (found is not None and fault in found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(POLYGONS)
 def test_what_has_no_fault_has_one_outline(points: Points) -> None:
     """Even and odd crossings, and crossings counted with their direction, agree where an outline is simple."""
     points = without_repeats(points)
     if polygon_fault(points) is not None:
         return
-    filled = fill([points], 15, 15)
+    filled = fill([points], 9, 12)
     ahead = np.roll(points, -1, axis=0)
-    for y, x in np.ndindex(15, 15):
+    for y, x in np.ndindex(9, 12):
         turns = 0
         for a, b in zip(points, ahead, strict=True):
             if (a[1] <= y + 0.5) != (b[1] <= y + 0.5):
