@@ -27,8 +27,7 @@ def find_defects(
 ) -> tuple[Defect, ...]:
     """Blobs of a mask, largest peak first; of equal peaks the larger blob, then the one that begins higher up.
 
-    1080p on one x86 core: 0.1 ms where the mask is empty. Where it is not, connected components and the map in frame
-    coordinates must be computed: docs/recipes.md has figures.
+    An empty mask costs a look at it; what others cost is in docs/recipes.md.
 
     Args:
         mask: uint8 (H, W), not 0 where defect.

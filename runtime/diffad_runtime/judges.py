@@ -69,7 +69,7 @@ class Judges:
                 if result is None:
                     self._over = True
                 del frame, result, taken  # while the next one is awaited, nothing of this one is held
-        except BaseException as error:  # noqa: BLE001  raised again by whoever waits
+        except BaseException as error:  # raised again by whoever waits
             self._fail(error)
         finally:
             with self._taking:

@@ -10,6 +10,7 @@ from threading import Event
 
 from diffad_runtime.delivery import Delivery, SinkFault
 from diffad_runtime.errors import EngineError
+from diffad_runtime.feed import Feed
 from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.judges import Judges
@@ -99,35 +100,11 @@ def run_stream(
     tally.start = time.perf_counter()
     try:
         feed = inspector.feed(source)
-        guard = FrameGuard(live=source.live)
-        monitor.setup.append(guard.faults)
+        work = _Work(inspector, feed, monitor, max_frames)
+        monitor.setup.append(work.guard.faults)
         monitor.queues["capture"] = feed.waiting
         monitor.sinks = delivery.status
-
-        def judge(frame: Frame) -> Result | None:
-            reason = guard.refuse(frame)
-            result = inspector.refused(frame, reason) if reason else inspector.judge(frame)
-            if inspector.closed and result.verdict is Verdict.ERROR:  # closed over it: no judgement of the part
-                return None
-            if inspector.failures >= _MOST_FAILURES:
-                raise EngineError(
-                    f"the engine failed {inspector.failures} times in a row, the last time: {result.error}",
-                    mend="Start again; where that does not help, run diffad-edge doctor",
-                )
-            return result
-
-        left = [max_frames]
-
-        def take() -> Frame | None:
-            if left[0] == 0:
-                return None
-            if left[0] is not None:
-                left[0] -= 1
-            frame = next(feed, None)
-            monitor.set(dropped=feed.dropped)
-            return frame
-
-        workers = Judges(judges, take, judge, tally)
+        workers = Judges(judges, work.take, work.judge, tally)
         try:
             workers.start()
             while not workers.wait(_TICK_S):
@@ -152,6 +129,36 @@ def run_stream(
     if left_behind:
         problems.append("the engine did not return from its last frame; its thread was left behind")
     return tally.summary(feed.dropped, delivery.faults, problems, interrupted=interrupted, stopped=stopped)
+
+
+class _Work:
+    """What the judges do with a run's frames."""
+
+    def __init__(self, inspector: Inspector, feed: Feed, monitor: Monitor, max_frames: int | None) -> None:
+        self._inspector, self._feed, self._monitor, self._left = inspector, feed, monitor, max_frames
+        self.guard = FrameGuard(live=feed.source.live)
+
+    def take(self) -> Frame | None:
+        if self._left == 0:
+            return None
+        if self._left is not None:
+            self._left -= 1
+        frame = next(self._feed, None)
+        self._monitor.set(dropped=self._feed.dropped)
+        return frame
+
+    def judge(self, frame: Frame) -> Result | None:
+        inspector = self._inspector
+        reason = self.guard.refuse(frame)
+        result = inspector.refused(frame, reason) if reason else inspector.judge(frame)
+        if inspector.closed and result.verdict is Verdict.ERROR:  # closed over it: no judgement of the part
+            return None
+        if inspector.failures >= _MOST_FAILURES:
+            raise EngineError(
+                f"the engine failed {inspector.failures} times in a row, the last time: {result.error}",
+                mend="Start again; where that does not help, run diffad-edge doctor",
+            )
+        return result
 
 
 class _Tally:

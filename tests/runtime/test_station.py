@@ -251,7 +251,7 @@ def test_asyncio(camera: Camera) -> None:
         asked[0].cancel()
         camera.push(GREY)
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        return [type(answer).__name__ if isinstance(answer, BaseException) else answer.verdict.value for answer in answers]
+        return [answer.verdict.value if isinstance(answer, Result) else type(answer).__name__ for answer in answers]
 
     with Station(_inspector(), camera) as station:
         assert asyncio.run(line(station)) == ["CancelledError", "ERROR", "OK"]

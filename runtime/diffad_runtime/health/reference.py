@@ -118,10 +118,10 @@ class Learner:
                 mend="Let the run learn from more good parts",
             )
         pictures = [seen.small for seen in self.looks]
-        mean = np.mean(pictures, axis=0, dtype=np.float32)
+        mean = np.asarray(np.mean(pictures, axis=0), np.float32)
         brightness = self._figure("brightness")
         fine = [details(picture, brightness.centre) for picture in pictures]
-        spread = np.std(fine, axis=0, ddof=1, dtype=np.float32)
+        spread = np.asarray(np.std(fine, axis=0, ddof=1), np.float32)
         shift = Shift(mean)
         right, down = zip(*(shift.of(picture) for picture in pictures), strict=True)
         figures = Figures(
@@ -138,7 +138,7 @@ class Learner:
             down=_figure(down),
             variety=float(np.median([difference(one, next_) for one, next_ in pairwise(pictures)])),
         )
-        return Reference(figures, mean, np.mean(fine, axis=0, dtype=np.float32), spread)
+        return Reference(figures, mean, np.asarray(np.mean(fine, axis=0), np.float32), spread)
 
     def _figure(self, name: str) -> Figure:
         return _figure([getattr(seen, name) for seen in self.looks])

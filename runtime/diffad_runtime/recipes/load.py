@@ -23,11 +23,6 @@ from diffad_runtime.recipes.schema import RecipeFile
 from diffad_runtime.regions.orientation import Orientation
 from diffad_runtime.rle import Rle, encode
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 SUFFIX: Final = ".toml"
 WHOLE_FRAME: Final = "frame"
 """Name of the one region of a recipe that lists none."""
@@ -130,6 +125,15 @@ def ignore_image_names(path: Path) -> tuple[str, ...]:
 
 
 def _toml(path: Path, data: bytes) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415  beside the package that stands for it
+    else:
+        try:
+            import tomli as tomllib  # noqa: PLC0415
+        except ImportError:
+            raise InputError(
+                f"reading {path} needs the package 'tomli' before Python 3.11", mend="Run: pip install tomli"
+            ) from None
     try:
         return tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ from diffad_runtime.station import Station
 
 _LOOK_S = 0.05
 _PAGE = resource.getpagesize()
-_COUNTERS = {
+_COUNTERS: dict[Sign, Callable[[Snapshot], int]] = {
     Sign.FROZEN: lambda snapshot: snapshot.source.frozen,
     Sign.STALLS: lambda snapshot: snapshot.source.stalls,
     Sign.RECONNECTS: lambda snapshot: snapshot.source.reconnects,

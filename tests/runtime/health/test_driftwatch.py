@@ -73,14 +73,14 @@ def test_said_once_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture, mo
     assert watch.gauges()["drift_active"] == 1
     assert watch.gauges()["drift_p_value"] < 1e-6
     assert watch.gauges()["drift_shift_deviations"] < -0.5
-    # It is over, but for as long as the window holds scores of before, nothing is taken back.
+    # It is over; but as long as scores of before are a good part of the window, nothing is taken back.
     taken_back = 0
     for score in parts(rng, 3000):
         watch.add(float(score), Verdict.OK if score <= threshold else Verdict.NG)
         taken_back += 1
         if not watch.faults():
             break
-    assert 200 <= taken_back < 500
+    assert 100 <= taken_back <= 300
     assert [record.diffad_event for record in caplog.records] == ["drift", "drift_over"]  # type: ignore[attr-defined]
 
 

@@ -243,7 +243,8 @@ def test_every_frame_of_a_triggered_camera_is_a_part(stand_in: _Harvester) -> No
         time.sleep(0.2)  # longer than the timeout: no part came, that is no fault
         assert waiting.is_alive()
         stand_in.arrived.append(_Buffer(40, stand_in.queued))
-        while len(frames) < 4:
+        until = time.monotonic() + 2
+        while len(frames) < 4 and time.monotonic() < until:
             time.sleep(0.005)
     waiting.join(2)
     assert not waiting.is_alive()
