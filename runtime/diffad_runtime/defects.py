@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from diffad_runtime.extent import extent
 from diffad_runtime.geometry import to_frame
 from diffad_runtime.result import Defect, FloatMap, Image
 
@@ -42,7 +43,7 @@ def find_defects(
     height, width = mask.shape
     if anomaly.shape != mask.shape:
         anomaly = to_frame(anomaly, height, width)
-    left, top, across, down = cv2.boundingRect(np.ascontiguousarray(mask))
+    left, top, across, down = extent(mask)
     box = (slice(top, top + down), slice(left, left + across))
     count, labels, stats, centres = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask[box]), connectivity=8)
     hot = np.flatnonzero(labels)

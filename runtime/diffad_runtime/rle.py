@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffad_runtime.errors import InputError
+from diffad_runtime.extent import extent
 from diffad_runtime.result import Image
 
 _ZERO: Final = 48  # "0"
@@ -70,7 +71,7 @@ def _runs(mask: Image) -> npt.NDArray[np.int64]:
     height = len(mask)
     if mask.size == 0:
         return np.zeros(0, np.int64)
-    left, _, across, _ = cv2.boundingRect(np.ascontiguousarray(mask))
+    left, _, across, _ = extent(mask)
     if across == 0:
         return np.array([mask.size], np.int64)
     # Only the columns between the first and the last that hold something are turned and searched.

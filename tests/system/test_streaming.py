@@ -100,7 +100,7 @@ def test_it_ends_as_soon_while_the_camera_is_ill(begin: Callable[..., Run], tmp_
     )
     run.wait_for(lambda: " is stalled" in run.said)
     code, seconds = run.end(signal.SIGTERM)
-    assert (code in {0, 1}, seconds < 5) == (True, True), run.said
+    assert (code, seconds < 5) == (0, True), run.said
     assert "Traceback" not in run.said
 
 
@@ -169,15 +169,15 @@ def test_a_disk_that_fills_does_not_stop_the_inspection(begin: Callable[..., Run
     if mounted.returncode:
         pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
     try:
-        (disk / "of-somebody-else").write_bytes(bytes(19 << 20))
+        (disk / "of-somebody-else").write_bytes(bytes(39 << 19))
         places = ("--archive", disk / "archive", "--masks", disk / "masks", "--results", disk / "r" / "results.jsonl")
-        line = "synthetic://line?fps=60&size=512&defects=0.5&count=240"
+        line = "synthetic://line?fps=60&size=256&defects=0.5&count=120"
         run = begin(line, *places, "--overlay", disk / "overlay.avi", "--archive-ok", "1")
         assert run.process.wait(120) == 1, run.said  # a sink failed, and that is said
         summary = run.summary()
         assert summary["errors"] == 0
-        assert summary["frames"] + summary["dropped"] == 240  # type: ignore[operator]
-        assert summary["frames"] > 100  # type: ignore[operator]
+        assert summary["frames"] + summary["dropped"] == 120  # type: ignore[operator]
+        assert summary["frames"] > 40  # type: ignore[operator]
         failed = {fault["sink"].split(" in ")[0]: fault for fault in summary["sink_faults"]}  # type: ignore[attr-defined]
         assert "archive" in failed
         assert "Traceback" not in run.said

@@ -120,12 +120,10 @@ def _source(snapshot: Snapshot, limits: Limits, progress: Progress) -> str:
         if away > limits.camera_away_s:
             return f"the camera is {source.state.value} for {away:.0f} s, limit {limits.camera_away_s:.0f}{detail}"
         return ""
-    # A camera with a hardware trigger shows nothing while no part comes.
-    silent = snapshot.triggered and snapshot.pending == 0
-    if age > limits.frame_age_s and not silent:
-        waited = age if not snapshot.triggered else min(age, snapshot.now - progress.settled)
-        if waited > limits.frame_age_s:
-            return f"no frame for {waited:.1f} s, limit {limits.frame_age_s:g}, though the source says streaming"
+    # A camera with a hardware trigger shows nothing while no part comes: it is missed from when one waits for it.
+    waited = min(age, snapshot.now - progress.settled) if snapshot.triggered else age
+    if waited > limits.frame_age_s:
+        return f"no frame for {waited:.1f} s, limit {limits.frame_age_s:g}, though the source says streaming"
     return ""
 
 

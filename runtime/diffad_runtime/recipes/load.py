@@ -11,7 +11,7 @@ import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -212,10 +212,10 @@ def _known(loc: tuple[int | str, ...]) -> list[str]:
 
 def _table(annotation: Any) -> type[BaseModel] | None:
     """The model inside an annotation such as `list[Model]` or `Model | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = (_table(part) for part in getattr(annotation, "__args__", ()))
-    return next((model for model in inner if model is not None), None)
+    inner = get_args(annotation)
+    if not inner:  # Python 3.10 takes list[Model] for a class
+        return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return next((model for model in map(_table, inner) if model is not None), None)
 
 
 def _short(value: object, *, quoted: bool = True) -> str:

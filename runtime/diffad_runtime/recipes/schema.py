@@ -20,7 +20,8 @@ _BIGGEST: Final = 1 << 15  # pixels along a side
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+    # pydantic before 2.10 warns of a field that is called model_id.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True, protected_namespaces=())
 
 
 def _named(name: str) -> str:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from diffad_runtime.extent import extent
 from diffad_runtime.result import Image
 
 
@@ -34,7 +35,7 @@ def clean(
     if (opening == 0 and closing == 0 and min_area <= 1) or not mask.any():
         return mask
     height, width = mask.shape
-    left, top, across, down = cv2.boundingRect(np.ascontiguousarray(mask))
+    left, top, across, down = extent(mask)
     around = reach(opening, closing)
     rows = slice(max(0, top - around), min(height, top + down + around))
     columns = slice(max(0, left - around), min(width, left + across + around))

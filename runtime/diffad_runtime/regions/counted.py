@@ -3,11 +3,11 @@
 Knows frame pixels, and the map pixels that stand for them. Does not know views or thresholds.
 """
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from diffad_runtime.errors import InputError
+from diffad_runtime.extent import extent
 from diffad_runtime.recipes.recipe import Recipe, Region
 from diffad_runtime.regions.affine import Box, Grid, Points
 from diffad_runtime.regions.polygons import fill
@@ -77,8 +77,7 @@ def counted_pixels(region: Region, recipe: Recipe, ignored: _Bools | None, heigh
 
 def bounds(picture: _Bools | Image) -> Box:
     """The smallest box around what is not 0, of which there must be something."""
-    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(picture).view(np.uint8))
-    return Box(int(left), int(top), int(width), int(height))
+    return Box(*extent(picture))
 
 
 def map_pixels(counted: _Bools, grid: Grid) -> _Bools:

@@ -155,8 +155,10 @@ def _borrow(files: tuple[str, ...]) -> Any:
         harvester_class = import_module("harvesters.core").Harvester
     except ImportError:
         raise MissingExtraError("harvesters", extra="genicam", purpose="a GenICam camera") from None
-    # It writes tracebacks to the terminal; what they say comes with our errors.
-    logging.getLogger("harvesters").addHandler(logging.NullHandler())
+    # It writes errors with their tracebacks to the terminal by a handler of its own; ours say what they say.
+    logger = logging.getLogger("harvesters.core")
+    logger.handlers = [logging.NullHandler()]
+    logger.propagate = True
     with _shared_lock:
         harvester, users = _shared.get(files, (None, 0))
         if harvester is None:

@@ -66,8 +66,11 @@ def finish(
 def exit_code(summary: RunSummary, *, live: bool) -> int:
     """0 done; 1 something was lost; 130 interrupted before the end of a source that has one.
 
-    Ctrl-C is how a camera's run ends, and no fault.
+    Ctrl-C is how a camera's run ends, and no fault. SIGTERM is how a service ends: what went wrong in months was logged
+    and counted when it did, and is no failure of ending now.
     """
+    if live and summary.stopped and not summary.interrupted:
+        return 0
     if summary.errors or summary.problems or summary.sink_faults:
         return 1
     return INTERRUPTED if summary.interrupted and not live else 0

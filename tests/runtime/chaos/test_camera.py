@@ -21,7 +21,7 @@ from diffad_runtime.chaos import (
 from diffad_runtime.chaos import camera as module
 from diffad_runtime.errors import SourceError
 from diffad_runtime.imagefile import write_png
-from diffad_runtime.result import Frame, SourceState
+from diffad_runtime.result import Frame, Image, SourceState
 from diffad_runtime.sources import Source
 from diffad_runtime.sources.limits import Limits
 from diffad_runtime.sources.supervised import SupervisedSource
@@ -38,23 +38,23 @@ def _read(source: Source, count: int) -> list[Frame]:
     return list(islice(source, count))
 
 
-def _good(index: int) -> np.ndarray:  # type: ignore[type-arg]
+def _good(index: int) -> Image:
     return ChaosPlan(_CONFIG).pictures().take(index).image  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
-def good() -> list[np.ndarray]:  # type: ignore[type-arg]
+def good() -> list[Image]:
     pictures = ChaosPlan(_CONFIG).pictures()
     shots = [pictures.take(index) for index in range(60)]
     return [shot.image for shot in shots if shot is not None]
 
 
-def _unlike(frames: list[Frame], good: list[np.ndarray]) -> list[int]:  # type: ignore[type-arg]
+def _unlike(frames: list[Frame], good: list[Image]) -> list[int]:
     """Indices of the frames that are not the line's picture of that index."""
     return [i for i, frame in enumerate(frames) if not np.array_equal(frame.image, good[i])]
 
 
-def test_without_faults_it_is_the_line_at_its_pace(good: list[np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_without_faults_it_is_the_line_at_its_pace(good: list[Image]) -> None:
     plan = ChaosPlan.from_uri(f"chaos://?fps={_FPS}&size=32&seed=3&pictures=5&noise=0&faults=none")
     start = time.monotonic()
     with plan.open() as source:
@@ -84,7 +84,7 @@ def test_without_faults_it_is_the_line_at_its_pace(good: list[np.ndarray]) -> No
         (FaultKind.GAIN, 0.3),
     ],
 )
-def test_spoilt_pictures_from_here_to_there(kind: FaultKind, amount: float, good: list[np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_spoilt_pictures_from_here_to_there(kind: FaultKind, amount: float, good: list[Image]) -> None:
     plan = _plan(kind, amount=amount)
     before = time.monotonic()
     with plan.open() as source:
@@ -109,7 +109,7 @@ def test_freeze() -> None:
     assert not np.shares_memory(images[12], images[13])
 
 
-def test_drop(good: list[np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_drop(good: list[Image]) -> None:
     plan = _plan(FaultKind.DROP, length=0.2, amount=0.5)
     with plan.open() as source:
         frames = _read(source, 30)
@@ -154,6 +154,7 @@ def test_silence_is_there_after_opening_again_and_over_by_the_clock() -> None:
     first.close()
     reader.join(1)
     assert not reader.is_alive()
+    assert time.monotonic() - plan.log()[0].started < 0.3
     assert len(seen) == 10
     with plan.open() as second:
         frame = next(second)
@@ -261,7 +262,7 @@ def test_one_stream_the_camera_opened_last_has_it() -> None:
     with plan.open() as first:
         next(first)
         with plan.open() as second:
-            assert list(first) == []
+            assert _read(first, 3) == []
             assert len(_read(second, 3)) == 3
 
 

@@ -111,6 +111,32 @@ def test_errors_and_scores_that_are_none_pass_by() -> None:
     assert watch.faults() == ()
 
 
+def test_errors_are_no_share_of_the_parts_judged() -> None:
+    """All that was judged is NG, with as many ERROR between."""
+    watch, _, _ = line(4)
+    for _ in range(200):
+        watch.add(1.0, Verdict.ERROR)
+        watch.add(50.0, Verdict.NG)
+    assert watch.faults() == ("SETUP: many NG: 200 of the last 200 parts",)
+
+
+def test_a_change_at_the_limit_does_not_flicker(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chance goes to and fro across 1e-6, and seldom beyond 1e-3."""
+    monkeypatch.setattr(logging.getLogger("diffad_runtime"), "propagate", True)
+    watch, threshold, rng = line(5, every=5)
+    chances = []
+    for score in parts(rng, 8000) + 0.42 * SPREAD:
+        watch.add(float(score), Verdict.OK if score <= threshold else Verdict.NG)
+        chances.append(watch.gauges().get("drift_p_value", 1.0))
+    below = np.array(chances) < 1e-6
+    crossings = int(np.count_nonzero(below[1:] & ~below[:-1]))
+    assert crossings >= 15
+    said = [record.diffad_event for record in caplog.records].count("drift")  # type: ignore[attr-defined]
+    assert 1 <= said <= crossings // 4
+
+
 def test_few_normal_scores_say_nothing() -> None:
     watch = DriftWatch(kept(np.arange(19.0)), 100.0)
     for _ in range(1000):

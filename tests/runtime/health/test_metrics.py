@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import threading
@@ -9,8 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -222,3 +225,52 @@ def test_promtool_has_nothing_to_say(snap: Snap, tmp_path: Path) -> None:
         page = fetch(endpoint, "/metrics")[1]
     said = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stdout + said.stderr) == (0, "")
+
+
+def test_the_document_names_every_metric_and_no_other(snap: Snap, tmp_path: Path) -> None:
+    """docs/operations.md, its table and its alert rules, beside a page with all there can be."""
+    zone = tmp_path / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text("gpu")
+    (zone / "temp").write_text("50000")
+    status = tmp_path / "proc/self/status"
+    status.parent.mkdir(parents=True)
+    status.write_text("Threads:\t7\n")
+    gauges = dict.fromkeys(DRIFT_GAUGES | CAMERA_GAUGES, 1.0)
+    shot = snap(setup_faults=("SETUP: dirt: a spot",))
+    with serve_metrics(
+        lambda: shot, "127.0.0.1:0", folders=[tmp_path], gauges=[lambda: gauges], root=tmp_path
+    ) as endpoint:
+        there = {name for name, _ in scrape(endpoint)}
+    there = {re.sub(r"^(diffad_stage_seconds)_(bucket|count|sum)$", r"\1", name) for name in there}
+    text = (Path(__file__).parents[3] / "docs/operations.md").read_text()
+    named = set(re.findall(r"\b(?:diffad|process)_[a-z_]+\b", text)) - {"diffad_runtime", "diffad_stage_seconds_bucket"}
+    assert {name for name in named if name.startswith("diffad_")} == {n for n in there if n.startswith("diffad_")}
+    assert named - there == set()
+
+
+DRIFT_GAUGES = {"drift_p_value", "drift_shift_deviations", "drift_active"}
+CAMERA_GAUGES = {f"camera_{name}_ratio" for name in ("sharpness", "brightness", "contrast", "shift", "saturated")} | {
+    "camera_learned",
+    "camera_dirt_spots",
+}
+
+
+def test_the_gauges_of_the_watches_are_those() -> None:
+    from diffad_runtime.health.camera import CameraHealth
+    from diffad_runtime.health.driftwatch import DriftWatch
+    from diffad_runtime.health.reference import learn
+    from diffad_runtime.manifest import NormalScores
+    from diffad_runtime.result import Frame, Verdict
+
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(12)]
+    camera = CameraHealth(learn(pictures))
+    for number, picture in enumerate(pictures):
+        camera.look(Frame(picture, number, 2.0 * number, datetime.now(timezone.utc)), Verdict.OK)
+    assert set(camera.gauges()) == CAMERA_GAUGES
+    scores = [float(each) for each in range(1, 41)]
+    drift = DriftWatch(NormalScores(count=40, ranks=list(range(1, 41)), values=scores), 50.0, window=20)
+    for score in scores:
+        drift.add(score, Verdict.OK)
+    assert set(drift.gauges()) == DRIFT_GAUGES

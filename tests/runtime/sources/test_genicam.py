@@ -4,6 +4,7 @@ For a trigger a stand-in takes the place of harvesters: it has the names and sig
 """
 
 import importlib.util
+import logging
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffad_runtime.errors import MissingExtraError, SourceError
+from diffad_runtime.result import Frame
 from diffad_runtime.sources import genicam
 from diffad_runtime.sources.genicam import PATH_VARIABLE, open_genicam
 from diffad_runtime.sources.genicam_pixels import FORMATS, to_bgr
@@ -116,6 +118,13 @@ def test_a_camera_in_use_and_again_when_it_is_free() -> None:
         with open_genicam(uri) as again:
             next(again)
         again.close()
+
+
+@real
+def test_the_package_does_not_write_to_the_terminal() -> None:
+    with open_genicam(f"genicam://1?cti={PRODUCER}"):
+        for name in ("harvesters", "harvesters.core"):
+            assert all(type(handler) is logging.NullHandler for handler in logging.getLogger(name).handlers)
 
 
 @real
@@ -237,7 +246,7 @@ def test_every_frame_of_a_triggered_camera_is_a_part(stand_in: _Harvester) -> No
     stand_in.nodes.add("ExposureTime")
     stand_in.arrived = [_Buffer(number, stand_in.queued) for number in (10, 20, 30)]
     with open_genicam("genicam://7?trigger=Line1&activation=FallingEdge&timeout=0.05&ExposureTime=400") as source:
-        frames = [next(source) for _ in range(3)]
+        frames: list[Frame] = []
         waiting = threading.Thread(target=lambda: frames.extend(source))
         waiting.start()
         time.sleep(0.2)  # longer than the timeout: no part came, that is no fault
