@@ -26,6 +26,7 @@ _NETWORK = frozenset({"rtsp", "rtsps", "http", "https"})
 # always carry the sensor's noise.
 _DECODED = _NETWORK | {"gst"}
 _DECODED_FROZEN_S = 15.0
+_NEVER_S = 1e9
 
 
 def open_source(uri: str, *, loop: bool = False, limits: Limits | None = None, supervise: bool | None = None) -> Source:
@@ -103,6 +104,9 @@ def _camera(
     if supervise is False:
         return open_device()
     limits = limits or Limits()
+    if scheme == "genicam" and "trigger=" in uri and "stall_s" not in limits.model_fields_set:
+        # It waits for parts, and a line may stand still for hours: silence says nothing.
+        limits = limits.model_copy(update={"stall_s": _NEVER_S})
     if scheme in _DECODED and "frozen_s" not in limits.model_fields_set:
         limits = limits.model_copy(update={"frozen_s": _DECODED_FROZEN_S})
     return SupervisedSource(uri, open_device, limits=limits)
