@@ -19,7 +19,8 @@ Target = Literal["any", "cpu", "tensorrt"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Pydantic 2.7 would warn of `model_id`.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Member(_Strict):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from diffad_runtime.extent import extent
 from diffad_runtime.geometry import to_frame
 from diffad_runtime.result import FloatMap, Image
 
@@ -28,7 +29,7 @@ def defect_pixels(anomaly_map: FloatMap, threshold: float, min_pixels: int) -> n
     if min_pixels <= 1 or not hot.any():
         return hot
     # A good part's few hot pixels lie in a small corner of the map.
-    left, top, width, height = cv2.boundingRect(hot.view(np.uint8))
+    left, top, width, height = extent(hot)
     box = hot[top : top + height, left : left + width]
     # Sizes by bincount: connectedComponentsWithStats takes twice as long for boxes and centres that nobody asked for.
     count, labels = cv2.connectedComponents(np.ascontiguousarray(box).view(np.uint8), connectivity=8)
