@@ -207,3 +207,42 @@ def test_import_is_lazy_and_complete() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("fine", "")
+
+
+def _recipes(folder: Path, **thresholds: float) -> Path:
+    for index, (name, threshold) in enumerate(thresholds.items()):
+        (folder / f"{name}.toml").write_text(
+            f'version = 1\nname = "{name}"\nindex = {index}\n[[regions]]\nname = "all"\nimage_threshold = {threshold}\n'
+        )
+    return folder
+
+
+def test_a_recipe_by_name_by_index_and_the_one_in_force(tiny_bundle: Path, tmp_path: Path) -> None:
+    recipes = _recipes(tmp_path, strict=-1.0, lenient=1000.0)
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    with Inspector.open(tiny_bundle, recipes=recipes, recipe="lenient") as inspector:
+        assert [inspector.inspect(grey, "", key).verdict.value for key in ("strict", "lenient", 0, 1, "1", None)] == [
+            *("NG", "OK", "NG", "OK", "OK", "OK")
+        ]
+        result = inspector.inspect(grey, "p", 0)
+        assert (result.recipe, result.regions[0].threshold, result.image_threshold) == ("strict", -1.0, -1.0)
+        with pytest.raises(InputError, match="no recipe 7"):
+            inspector.inspect(grey, "", 7)
+        inspector.recipe = "strict"
+        assert inspector.inspect(grey).verdict is Verdict.NG
+    with (
+        Inspector.open(tiny_bundle, recipes=recipes) as inspector,
+        pytest.raises(InputError, match="no recipe was named"),
+    ):
+        inspector.inspect(grey)
+
+
+def test_recipes_that_cannot_be_used_are_refused_at_the_start(tiny_bundle: Path, tmp_path: Path) -> None:
+    recipes = _recipes(tmp_path, plate=1.0)
+    with pytest.raises(InputError, match="no recipe 'disc'"):
+        Inspector.open(tiny_bundle, recipes=recipes, recipe="disc")
+    with pytest.raises(InputError, match="none were loaded"):
+        Inspector.open(tiny_bundle, recipe="plate")
+    (recipes / "other.toml").write_text('version = 1\nname = "other"\n[bundle]\nmodel_id = "gear"\n')
+    with pytest.raises(InputError, match="gear"):
+        Inspector.open(tiny_bundle, recipes=recipes, recipe="plate")

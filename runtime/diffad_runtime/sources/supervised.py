@@ -225,7 +225,8 @@ class SupervisedSource(Source):
         if not watch.wanted:
             self._drop_unwanted()
         if watch.state is not before.state:
-            level = logging.INFO if watch.state in {SourceState.STREAMING, SourceState.ENDED} else logging.WARNING
+            quiet = {SourceState.STREAMING: logging.INFO, SourceState.ENDED: logging.DEBUG}
+            level = quiet.get(watch.state, logging.WARNING)
             detail = without_password(watch.detail)
             self._log_lines.append((level, f"camera {self.uri} is {watch.state.value}{': ' * bool(detail)}{detail}"))
             self._news.notify_all()
