@@ -3,11 +3,11 @@
     python docs/drift_watch_figures.py [--bundles 40] [--parts 20000] [--normal 40 --normal 200 --normal 1000]
 
 Scores of a skewed distribution (gamma, shape 4, standard deviation 2), the normal ones and those of the run; every
-fifth part is defective and scores 8 more. For each "bundle" normal scores are drawn anew, and their 95 % quantile is the
-threshold. Nothing changes: alarms, and bundles with one, over all parts; then the same with nothing cut off at the
+fifth part is defective and scores 8 more. For each "bundle" normal scores are drawn anew, and their 95 % quantile is
+the threshold. Nothing changes: alarms, and bundles with one, over all parts; then the same with nothing cut off at the
 threshold, so that defective parts are in the window, which shows why it is cut. Then a change is planted after 600
-parts: parts from there to the first line said, median and largest of 20 bundles; "never" is none within 2,000. The last
-line is JSON.
+parts: parts from there to the first line said, median and largest of 20 bundles; "never" is none within 2,000. The
+last line is JSON.
 
 With --scores FILE.jsonl (results of `diffad-edge run` on a line that does not change) and --bundle, the real thing: the
 number of lines said over those scores, in their order.

@@ -19,6 +19,7 @@ from diffad_runtime.engines.base import Engine, RawMaps
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DiffadError, EngineError, InputError
 from diffad_runtime.feed import Feed
+from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.manifest import Manifest
 from diffad_runtime.recipes import Recipe, RecipeBook
 from diffad_runtime.regions.plan import Plans
@@ -156,7 +157,8 @@ class Inspector:
     def stream(self, source: str | Source) -> Iterator[Result]:
         """Judge what a camera, clip or folder gives, until it ends or the inspector is closed.
 
-        A live source is read on a thread of its own and only its newest frame is judged.
+        A live source is read on a thread of its own and only its newest frame is judged; a frozen picture, or one of
+        another size than the first one, is ERROR.
 
         Args:
             source: URI, or an opened source; closed at the end.
@@ -209,9 +211,11 @@ class Inspector:
         self.close()
 
     def _results(self, feed: Feed) -> Iterator[Result]:
+        guard = FrameGuard(live=feed.source.live)
         try:
             for frame in feed:
-                result = self.judge(frame)
+                reason = guard.refuse(frame)
+                result = self.refused(frame, reason) if reason else self.judge(frame)
                 if self._closed:  # between taking the frame and judging it
                     return
                 yield result

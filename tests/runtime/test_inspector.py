@@ -14,6 +14,7 @@ import pytest
 from diffad_runtime import DecisionRules, FakeEngine, Frame, Inspector, Verdict
 from diffad_runtime.errors import EngineError, InputError, SourceError
 from diffad_runtime.manifest import ImageScore
+from diffad_runtime.result import SourceState
 from diffad_runtime.sources import Shot, Source
 
 GREY = np.full((48, 64, 3), 128, np.uint8)
@@ -246,3 +247,18 @@ def test_recipes_that_cannot_be_used_are_refused_at_the_start(tiny_bundle: Path,
     (recipes / "other.toml").write_text('version = 1\nname = "other"\n[bundle]\nmodel_id = "gear"\n')
     with pytest.raises(InputError, match="gear"):
         Inspector.open(tiny_bundle, recipes=recipes, recipe="plate")
+
+
+def test_a_stream_gives_error_for_a_frozen_picture_and_for_another_size() -> None:
+    class Ill(Source):
+        def _grab(self) -> Shot | None:
+            time.sleep(0.02)
+            shots = [Shot(GREY), Shot(GREY, state=SourceState.STALLED), Shot(GREY[:20]), Shot(GREY)]
+            return shots[self._next_id] if self._next_id < len(shots) else None
+
+        def _release(self) -> None:
+            pass
+
+    with _inspector() as inspector:
+        results = list(inspector.stream(Ill("test://ill", live=True, fps_hint=None)))
+    assert [result.verdict.value for result in results] == ["OK", "ERROR", "ERROR", "OK"]

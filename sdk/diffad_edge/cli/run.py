@@ -63,6 +63,10 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    rle: Annotated[
+        bool,
+        typer.Option("--rle", help="Have the mask in each JSON line, as COCO run lengths.", rich_help_panel=_OUTPUT),
+    ] = False,
     overlay: Annotated[
         Path | None,
         typer.Option(
@@ -140,6 +144,6 @@ def run(
         )
     with inspector, open_source(camera, limits=camera_limits(camera_limit)) as source:
         kept = archive_of(archive, archive_ok, archive_gb, archive_days)
-        sinks = open_sinks(masks=masks, results=results, overlay=overlay, archive=kept, source=source)
+        sinks = open_sinks(masks=masks, results=results, rle=rle, overlay=overlay, archive=kept, source=source)
         summary = carry_out(inspector, source, sinks, Wishes(metrics, folders, reference), max_frames, quiet=log_json)
         finish(summary, inspector, source, json=json)

@@ -20,6 +20,7 @@ def open_sinks(
     results: Path | None = None,
     overlay: Path | None = None,
     raw: Path | None = None,
+    rle: bool = False,
     archive: Sink | None = None,
     source: Source | None = None,
 ) -> list[Sink]:
@@ -27,6 +28,7 @@ def open_sinks(
 
     Args:
         masks, results, overlay, raw: where to.
+        rle: have masks in the lines of results, too.
         archive: opened already.
         source: of a run. A camera's files are appended to, put aside and bounded, as it has no end. None: a folder is
             scored, and what is written is of this run alone.
@@ -45,7 +47,9 @@ def open_sinks(
         if results:
             rotation = Rotation() if live else None
             sinks.append(
-                opened.enter_context(JsonlSink(results, mask_sink, rotation=rotation, overwrite=source is None))
+                opened.enter_context(
+                    JsonlSink(results, "rle" if rle else mask_sink, rotation=rotation, overwrite=source is None)
+                )
             )
         if overlay:
             sinks.append(opened.enter_context(open_overlay(overlay, source.fps_hint if source else None, live=live)))

@@ -99,6 +99,13 @@ def test_planted_faults(
     assert show(camera, pictures[75:90], begin=200)[-1] == ()
 
 
+def test_parts_that_lie_as_they_like_widen_the_limits() -> None:
+    """At any angle and up to 5 % off: what one fixture would call a shift, or another light, is how they are."""
+    line = SyntheticLine(LineConfig(size=128, seed=1, rotate=180, shift=0.05, defects=0.1))
+    images = [line.frame(number).image for number in range(130)]
+    assert set(show(CameraHealth(learn(images[:50])), images[50:])) == {()}
+
+
 def test_the_figures_are_said(pictures: list[Image], reference: Reference) -> None:
     camera = CameraHealth(reference)
     (shift,) = show(camera, map(moved, pictures[40:60]))[-1]

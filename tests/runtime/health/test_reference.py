@@ -74,6 +74,14 @@ def test_damaged_files(damage, reference: Reference, tmp_path: Path) -> None:  #
         load_reference(path)
 
 
+def test_the_picture_of_another_reference(reference: Reference, tmp_path: Path) -> None:
+    for name, kept in (("one", reference), ("other", learn([scene(seed) for seed in range(5)]))):
+        save_reference(tmp_path / f"{name}.json", kept)
+    (tmp_path / "other.png").replace(tmp_path / "one.png")
+    with pytest.raises(DataError, match="is not the one that belongs to it"):
+        load_reference(tmp_path / "one.json")
+
+
 def test_too_few_or_of_several_sizes() -> None:
     with pytest.raises(DataError, match="needs 3 pictures of good parts at least, got 2"):
         learn([scene(0), scene(1)])
