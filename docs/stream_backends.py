@@ -3,8 +3,8 @@
     python docs/stream_backends.py [--json]
 
 CPU time: a 1080p H.264 clip (6 Mbit/s, made by ffmpeg), decoded and converted to BGR in one thread, best of three.
-Delay: from drawing a picture to having it as an array, over RTSP on loopback at 25 fps, 320 x 240, read from a barcode of
-the clock in each picture (tests/simulated/rtspsim). Last line: one JSON object.
+Delay: from drawing a picture to having it as an array, over RTSP on loopback at 25 fps, 320 x 240, read from a barcode
+of the clock in each picture (tests/simulated/rtspsim). Last line: one JSON object.
 """
 
 import argparse

@@ -3,10 +3,24 @@
 Pure: times in, times out, all in seconds on one clock. Does not know cameras or threads.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diffad_runtime.chaos import FaultKind, PlantedFault, Sign
+
+KEPT_S = 120.0
+
+
+class Times(deque[float]):
+    """The moments of the last two minutes, ascending: a soak must not be what grows."""
+
+    def note(self, now: float) -> None:
+        """Add a moment."""
+        self.append(now)
+        while now - self[0] > KEPT_S:
+            self.popleft()
+
 
 Noticed = Mapping[Sign, Sequence[float]]
 """When each sign showed, ascending."""

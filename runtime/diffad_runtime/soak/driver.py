@@ -6,12 +6,12 @@ Knows triggers, deadlines and futures. Does not know cameras.
 import random
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from diffad_runtime.latency import LatencyRecorder
 from diffad_runtime.result import Result, Verdict
+from diffad_runtime.soak.detection import Times
 from diffad_runtime.station import Station
 
 
@@ -62,8 +62,7 @@ class Driver:
         self._verdicts = {verdict.value: 0 for verdict in Verdict}
         self._took = LatencyRecorder()
         self._errors: dict[str, int] = {}
-        self.good: deque[float] = deque(maxlen=5000)
-        self.bad: deque[float] = deque(maxlen=5000)
+        self._good = Times()
         self._thread = threading.Thread(target=self._ask, name="soak driver", daemon=True)
 
     def start(self) -> None:
@@ -74,6 +73,11 @@ class Driver:
         """Ask no more."""
         self._stop.set()
         self._thread.join()
+
+    def judged_at(self) -> list[float]:
+        """When parts were judged OK or NG, in the last two minutes."""
+        with self._lock:
+            return list(self._good)
 
     def report(self) -> Answered:
         """Counts so far."""
@@ -113,10 +117,9 @@ class Driver:
                 self._overdue += 1
                 self._worst = max(self._worst, over_ms)
             if result.verdict is Verdict.ERROR:
-                self.bad.append(now)
                 words = " ".join(word for word in result.error.split() if not any(mark.isdigit() for mark in word))
                 if words in self._errors or len(self._errors) < 200:
                     self._errors[words] = self._errors.get(words, 0) + 1
             else:
-                self.good.append(now)
+                self._good.note(now)
                 self._took.add(1e3 * (now - asked))

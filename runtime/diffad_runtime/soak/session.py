@@ -8,7 +8,6 @@ import random
 import resource
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from diffad_runtime.inspector import Inspector
 from diffad_runtime.result import Frame, Result, SourceState
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.snapshot import Snapshot
-from diffad_runtime.soak.detection import Finding, find
+from diffad_runtime.soak.detection import Finding, Times, find
 from diffad_runtime.soak.driver import Driver
 from diffad_runtime.soak.growth import rise, slope
 from diffad_runtime.soak.report import Planted, SoakReport
@@ -152,8 +151,8 @@ class _Watch:
     def __init__(self, plan: SoakPlan, chaos: ChaosPlan, driver: Driver) -> None:
         self._plan, self._chaos, self._driver = plan, chaos, driver
         self._warm_up_s = min(300.0, plan.seconds / 6) if plan.warm_up_s is None else plan.warm_up_s
-        self._every_s = max(1.0, plan.seconds / 2000)
-        self._noticed: dict[Sign, deque[float]] = {sign: deque(maxlen=5000) for sign in Sign}
+        self._every_s = max(1.0, plan.seconds / 400)
+        self._noticed = {sign: Times() for sign in Sign}
         self._counted: dict[Sign, int] = {}
         self._samples: list[tuple[float, float, int, int]] = []
         self._findings: list[Finding] = []
@@ -165,12 +164,12 @@ class _Watch:
         for sign, counter in _COUNTERS.items():
             count = counter(snapshot)
             if count > self._counted.get(sign, 0):
-                self._noticed[sign].append(snapshot.now)
+                self._noticed[sign].note(snapshot.now)
             self._counted[sign] = count
         if snapshot.source.state in {SourceState.CONNECTING, SourceState.FAILED}:  # it says that the camera is lost
-            self._noticed[Sign.RECONNECTS].append(snapshot.now)
+            self._noticed[Sign.RECONNECTS].note(snapshot.now)
         if snapshot.setup_faults:
-            self._noticed[Sign.SETUP].append(snapshot.now)
+            self._noticed[Sign.SETUP].note(snapshot.now)
         if elapsed >= self._next_sample:
             self._next_sample = elapsed + self._every_s
             self._samples.append((elapsed, *_held()))
@@ -188,7 +187,7 @@ class _Watch:
             lasted = fault.ended - fault.started
             if fault.about.lasting and lasted < threshold:  # over before anybody had to notice
                 continue
-            self._findings.append(find(fault, self._noticed, list(self._driver.good), threshold, self._plan.grace_s))
+            self._findings.append(find(fault, self._noticed, self._driver.judged_at(), threshold, self._plan.grace_s))
 
     def _settled(self, fault: PlantedFault) -> float:
         """From when on all that can show has shown."""
