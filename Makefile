@@ -22,8 +22,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes: many tests wait for cameras, deadlines and disks. One thread each, so that they leave each other a core.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 demo: $(INSTALLED)
 	$(BIN)/diffad-edge demo --out demo-out

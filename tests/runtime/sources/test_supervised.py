@@ -393,7 +393,7 @@ def test_states_are_logged_without_passwords(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, "diffad_runtime.sources"), _watched("frame error", "frame") as source:
         assert _soon(lambda: source.status().reconnects == 1 and source.status().state is SourceState.STREAMING)
     lines = [record.message for record in caplog.records]
-    assert [line.split(" is ")[1].split(":")[0] for line in lines] == ["streaming", "connecting", "streaming", "ended"]
+    assert [line.split(" is ")[1].split(":")[0] for line in lines] == ["streaming", "connecting", "streaming"]
     assert "stopped" in lines[1]
     assert "secret" not in " ".join(lines)
 
