@@ -2,9 +2,9 @@
 
     python docs/static_scene.py [--frames 320] [--json]
 
-One part of the synthetic line, 1080p at 30 fps, with sensor noise of a standard deviation of 0, 0.5 and 3 levels, through
-ffmpeg's x264 with a key frame every 150 frames. What is repeated is not noise that is missing but noise that the encoder
-found not worth sending. A limit for frozen pictures must be longer than the longest run. Last line: one JSON object.
+One part of the synthetic line, 1080p at 30 fps, with sensor noise of 0, 0.5 and 3 levels (standard deviation), through
+ffmpeg's x264 with a key frame every 150 frames. Where a picture is repeated, the noise was there, but the encoder found
+it not worth sending. A limit for frozen pictures must be longer than the longest run. Last line: one JSON object.
 """
 
 import argparse

@@ -57,16 +57,17 @@ def gone() -> int:
 @pytest.mark.parametrize(
     ("host", "pid", "age", "stays"),
     [
-        (socket.gethostname(), os.getpid(), 0, True),
-        (socket.gethostname(), os.getpid(), 2 * DAY, False),  # the number was given to another process since
+        (socket.gethostname(), "mine", 0, True),
+        (socket.gethostname(), "mine", 2 * DAY, False),  # the number was given to another process since
         (socket.gethostname(), "gone", 0, False),
         ("elsewhere.example", "gone", 0, True),
         ("elsewhere.example", "gone", 2 * DAY, False),
         (socket.gethostname(), "x", 0, True),
     ],
 )
-def test_what_is_swept(tmp_path: Path, host: str, pid: int | str, age: int, stays: bool) -> None:
-    name = f"rows-0.{host}.{gone() if pid == 'gone' else pid}.part"
+def test_what_is_swept(tmp_path: Path, host: str, pid: str, age: int, stays: bool) -> None:
+    numbers = {"mine": os.getpid(), "gone": gone()}  # not in the parameters: each test process has its own
+    name = f"rows-0.{host}.{numbers.get(pid, pid)}.part"
     for work in (tmp_path / name, tmp_path / "cache" / name):
         work.mkdir(parents=True)
         (work / "a.npy").write_text("1")
