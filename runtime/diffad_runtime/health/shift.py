@@ -4,8 +4,8 @@ Knows pixels of small grey pictures. Does not know limits.
 
 Between the plain product of the spectra and phase alone: amplitudes count by their square root. Phase alone gives noise
 and edges the same say; the plain product gives it to the light's slow fall across the picture, and is drawn towards 0.
-On the synthetic plates, moved by 9.60 pixels: plain 9.15, square root 9.72, phase alone 9.93, all with the spread of
-the parts' own poses; on freely rotated ones, moved by 19.2: 15.8, 19.2, 23.9 (docs/camera_health_figures.py, `shift`).
+On the synthetic plates, moved by 9.75 pixels: plain 9.15, square root 9.60, phase alone 9.93, all with the spread of
+the parts' own poses; on freely rotated ones, moved by 19.1: 15.8, 19.1, 23.9 (docs/camera_health_figures.py).
 """
 
 import numpy as np

@@ -130,13 +130,13 @@ def run(
     """Inspect frames until the source ends, Ctrl-C or SIGTERM; leaves with 1 where one could not be read or judged."""
     from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.runview import finish
-    from diffad_edge.cli.runwork import camera_limits, carry_out, log_lines
+    from diffad_edge.cli.runwork import camera_limits, carry_out, prepare_process
     from diffad_edge.cli.sinks import archive_of, open_sinks
     from diffad_runtime.attendance import Wishes
     from diffad_runtime.inspector import Inspector
     from diffad_runtime.sources import open_source
 
-    log_lines(json=log_json)
+    prepare_process(json=log_json)
     folders = tuple(path for path in (masks, archive, results and results.parent) if path)
     with on_device(cache) as device:
         inspector = Inspector.open(

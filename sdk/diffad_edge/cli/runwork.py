@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from diffad_edge.cli.status import StatusLine
+from diffad_runtime.allocator import few_heaps
 from diffad_runtime.attendance import Wishes, attended
 from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import configure
@@ -20,8 +21,9 @@ from diffad_runtime.sources import Source
 from diffad_runtime.sources.limits import Limits
 
 
-def log_lines(*, json: bool) -> None:
-    """Send log lines to stderr; under systemd with the priorities that its journal takes."""
+def prepare_process(*, json: bool = False) -> None:
+    """Make the process fit for months, and send log lines to stderr; under systemd with its journal's priorities."""
+    few_heaps()
     configure(json=json, level="info", journald=not json and "JOURNAL_STREAM" in os.environ)
 
 

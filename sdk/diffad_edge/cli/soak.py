@@ -45,11 +45,13 @@ def soak(
 ) -> None:
     """Trigger parts before a chaos camera; leaves with 1 where one was lost, late, or something grew or went unseen."""
     from diffad_edge.cli.devicework import on_device
+    from diffad_edge.cli.runwork import prepare_process
     from diffad_edge.cli.soakview import SoakLine, finish
     from diffad_runtime.health.signals import stop_on_signals
     from diffad_runtime.inspector import Inspector
     from diffad_runtime.soak import plan_for, soak_with_sinks
 
+    prepare_process()
     plan = plan_for(3600 * hours, camera, parts, deadline)
     with on_device(cache) as device:
         inspector = Inspector.open(model, backend.value, variant, threads, device=device)
