@@ -14,10 +14,11 @@ Without a producer: Aravis, whose GStreamer element works as gst://aravissrc cam
 import logging
 import os
 import re
+import signal
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,7 +81,8 @@ class GenicamSource(Source):
         harvester = _borrow(self._files)
         self._camera: Any = None
         try:
-            self._camera = _create(harvester, wanted)
+            with _own_sigint():
+                self._camera = _create(harvester, wanted)
             table = self._camera.remote_device.node_map
             for name, value in nodes.items():
                 _set(table, name, value)
@@ -198,6 +200,19 @@ def _producers(cti: str) -> tuple[str, ...]:
             mend="Install the software of the camera's maker, or write genicam://?cti=/path/of/producer.cti",
         )
     return tuple(found)
+
+
+@contextmanager
+def _own_sigint() -> Iterator[None]:
+    """harvesters takes Ctrl-C for itself wherever it makes a camera on the main thread: give it back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _create(harvester: Any, wanted: str) -> Any:

@@ -47,3 +47,14 @@ def snap() -> Callable[..., Snapshot]:
         return replace(WELL, source=replace(WELL.source, **source), **changes)
 
     return make
+
+
+@pytest.fixture
+def events() -> Callable[[pytest.LogCaptureFixture], list[str]]:
+    """Names of the events that were logged, each once: tests of other rooms may leave loggers that pass one on twice."""
+
+    def names(caplog: pytest.LogCaptureFixture) -> list[str]:
+        records = {id(record): record for record in caplog.records}
+        return [record.diffad_event for record in records.values()]  # type: ignore[attr-defined]
+
+    return names

@@ -154,7 +154,11 @@ def test_looks_are_taken_seldom(pictures: list[Image], reference: Reference, mon
 
 
 def test_learns_from_good_parts_and_keeps_it(
-    pictures: list[Image], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    pictures: list[Image],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    events: Callable[[pytest.LogCaptureFixture], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.getLogger("diffad_runtime"), "propagate", True)
     caplog.set_level(logging.INFO, "diffad_runtime")
@@ -168,7 +172,7 @@ def test_learns_from_good_parts_and_keeps_it(
     assert camera.reference is not None
     again = load_reference(kept)
     assert again.figures.model_copy(update={"picture_sha256": ""}) == camera.reference.figures
-    assert [record.diffad_event for record in caplog.records] == ["camera_learned"]  # type: ignore[attr-defined]
+    assert events(caplog) == ["camera_learned"]
     assert set(show(CameraHealth(again), pictures[40:70])) == {()}
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -61,7 +62,11 @@ def test_a_change_is_said(bad: float, change) -> None:  # type: ignore[no-untype
     assert after <= 600
 
 
-def test_said_once_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_said_once_and_once_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+    events: Callable[[pytest.LogCaptureFixture], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(logging.getLogger("diffad_runtime"), "propagate", True)
     watch, threshold, rng = line(2)
     feed(watch, threshold, parts(rng, 500))
@@ -81,10 +86,14 @@ def test_said_once_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture, mo
         if not watch.faults():
             break
     assert 100 <= taken_back <= 300
-    assert [record.diffad_event for record in caplog.records] == ["drift", "drift_over"]  # type: ignore[attr-defined]
+    assert events(caplog) == ["drift", "drift_over"]
 
 
-def test_many_ng_are_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_ng_are_said(
+    caplog: pytest.LogCaptureFixture,
+    events: Callable[[pytest.LogCaptureFixture], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A change that makes every good part NG leaves the window as it was."""
     monkeypatch.setattr(logging.getLogger("diffad_runtime"), "propagate", True)
     watch, threshold, rng = line(3)
@@ -98,7 +107,7 @@ def test_many_ng_are_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.
     for score in parts(rng, 190):
         watch.add(float(score), Verdict.OK)
     assert watch.faults() == ()
-    assert [record.diffad_event for record in caplog.records] == ["drift", "drift_over"]  # type: ignore[attr-defined]
+    assert events(caplog) == ["drift", "drift_over"]
 
 
 def test_errors_and_scores_that_are_none_pass_by() -> None:
@@ -121,7 +130,9 @@ def test_errors_are_no_share_of_the_parts_judged() -> None:
 
 
 def test_a_change_at_the_limit_does_not_flicker(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
+    events: Callable[[pytest.LogCaptureFixture], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The chance goes to and fro across 1e-6, and seldom beyond 1e-3."""
     monkeypatch.setattr(logging.getLogger("diffad_runtime"), "propagate", True)
@@ -133,7 +144,7 @@ def test_a_change_at_the_limit_does_not_flicker(
     below = np.array(chances) < 1e-6
     crossings = int(np.count_nonzero(below[1:] & ~below[:-1]))
     assert crossings >= 15
-    said = [record.diffad_event for record in caplog.records].count("drift")  # type: ignore[attr-defined]
+    said = events(caplog).count("drift")
     assert 1 <= said <= crossings // 4
 
 

@@ -45,7 +45,11 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 
 
 def test_kicks_while_well_and_says_why_it_stops(
-    snap: Snap, systemd: Systemd, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    snap: Snap,
+    systemd: Systemd,
+    caplog: pytest.LogCaptureFixture,
+    events: Callable[[pytest.LogCaptureFixture], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("diffad_runtime",):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
@@ -62,7 +66,7 @@ def test_kicks_while_well_and_says_why_it_stops(
         now[0] = snap()
         systemd.heard(0.1)
         assert "WATCHDOG=1" in systemd.heard(0.2)
-    assert [record.diffad_event for record in caplog.records] == ["not_well", "well_again"]  # type: ignore[attr-defined]
+    assert events(caplog) == ["not_well", "well_again"]
 
 
 def test_a_monitor_that_hangs_or_fails_starves_it(snap: Snap, systemd: Systemd) -> None:
