@@ -88,6 +88,6 @@ class SourcePictures(Pictures):
     def _open(self) -> Source:
         from diffad_runtime.sources.opening import open_source  # noqa: PLC0415  which knows chaos://
 
-        source = open_source(self._uri)
+        source = open_source(self._uri, supervise=False)
         self.problems = source.problems
         return source

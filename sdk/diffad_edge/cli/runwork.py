@@ -24,7 +24,7 @@ from diffad_runtime.sources.limits import Limits
 def prepare_process(*, json: bool = False) -> None:
     """Make the process fit for months, and send log lines to stderr; under systemd with its journal's priorities."""
     few_heaps()
-    configure(json=json, level="info", journald=not json and "JOURNAL_STREAM" in os.environ)
+    configure(json=json, level="info", journald="JOURNAL_STREAM" in os.environ)
 
 
 def camera_limits(given: Sequence[str] | None) -> Limits | None:

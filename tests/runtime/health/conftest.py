@@ -51,7 +51,7 @@ def snap() -> Callable[..., Snapshot]:
 
 @pytest.fixture
 def events() -> Callable[[pytest.LogCaptureFixture], list[str]]:
-    """Names of the events that were logged, each once: tests of other rooms may leave loggers that pass one on twice."""
+    """Names of events that were logged, each once: tests of other rooms may leave loggers that pass one on twice."""
 
     def names(caplog: pytest.LogCaptureFixture) -> list[str]:
         records = {id(record): record for record in caplog.records}
