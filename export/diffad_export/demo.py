@@ -193,7 +193,7 @@ def _stream(out: Path, s: DemoSettings, seed: int) -> RunSummary:
     uri = f"synthetic://line?fps=0&defects=0.3&size={s.frame_size}&seed={seed + 1000}&count={s.stream_frames}"
     with Inspector.open(out / "model.diffad") as inspector:
         masks = MaskSink(out / "masks")
-        sinks = [masks, JsonlSink(out / "results.jsonl", masks), open_overlay(out / "overlay")]
+        sinks = [masks, JsonlSink(out / "results.jsonl", masks, overwrite=True), open_overlay(out / "overlay")]
         return run_stream(inspector, open_source(uri), sinks)
 
 
