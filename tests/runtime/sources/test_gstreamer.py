@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,8 +35,11 @@ real = pytest.mark.skipif(shutil.which(LAUNCHER) is None, reason=f"needs {LAUNCH
 
 def _children() -> set[int]:
     """Processes that this one started and has not reaped."""
-    path = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()}
+    found: set[int] = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update(int(pid) for pid in (task / "children").read_text().split())
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -383,7 +383,7 @@ def test_thousands_of_connections_leave_threads_and_files_as_they_were() -> None
         threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         assert _soon(lambda: source.status().reconnects > 2000, 20)
         gc.collect()
-        assert threading.active_count() <= threads + 1
+        assert _soon(lambda: threading.active_count() <= threads + 1)  # one reader may be on its way out
         assert len(os.listdir("/proc/self/fd")) <= files  # noqa: PTH208
         assert len(source.problems) <= 50
         assert Device.alive <= 2
