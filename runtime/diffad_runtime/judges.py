@@ -2,8 +2,9 @@
 
 Knows threads, order and the end. Does not know where frames come from, nor what a judgement is.
 
-While the engine works on one frame, the next is made small and the mask of the one before is drawn. Two judges are
-enough for that: on two x86 cores they bring 1.39 times the frames of one, four no more (docs/time_pipeline.py).
+While the engine works on one frame, the next is made small and the mask of the one before is drawn. On two
+x86 cores two judges brought 1.5 times the frames of one (0.92 and 0.61 of the bare graphs, docs/time_pipeline.py); more
+than two were not timed.
 """
 
 import threading
