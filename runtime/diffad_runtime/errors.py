@@ -8,6 +8,7 @@
        |- ImageError            an image file that cannot be read
        |- DataError             a data folder that does not hold what was asked for
        |- BundleError           a .diffad file that must not be trusted
+       |- RecipeError           a recipe that there is not, or that is not for this bundle
        `- SourceError           a camera URI, clip or folder that cannot be opened
 
 A message is one line: what happened (with expected against got), then what to do about it.
@@ -72,6 +73,10 @@ class DataError(InputError):
 
 class BundleError(InputError):
     """A .diffad file that must not be trusted."""
+
+
+class RecipeError(InputError):
+    """A recipe that there is not, or that is not for this bundle."""
 
 
 class SourceError(InputError):

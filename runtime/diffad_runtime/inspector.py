@@ -17,13 +17,13 @@ import numpy as np
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.engines.base import Engine, RawMaps
 from diffad_runtime.engines.ondevice import OnDevice
-from diffad_runtime.errors import DiffadError, EngineError, InputError
+from diffad_runtime.errors import DiffadError, EngineError, InputError, RecipeError
 from diffad_runtime.feed import Feed
 from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.manifest import Manifest
 from diffad_runtime.recipes import Recipe, RecipeBook
 from diffad_runtime.regions.plan import Plans
-from diffad_runtime.result import Frame, Image, Result, Verdict
+from diffad_runtime.result import ErrorCode, Frame, Image, Result, SourceState, Verdict
 from diffad_runtime.rules import DecisionRules
 from diffad_runtime.sources import Source, open_source
 from diffad_runtime.startup import start
@@ -152,7 +152,7 @@ class Inspector:
         except Exception as error:  # fail-safe: whatever went wrong, this part gets a verdict, ERROR
             reason = str(error) if isinstance(error, DiffadError) else f"{type(error).__name__}: {error}"
             elapsed = 1e3 * (time.perf_counter() - start)
-            return self.refused(frame, " ".join(reason.split()), part_id, elapsed)
+            return self.refused(frame, " ".join(reason.split()), part_id, elapsed, _code(error))
 
     def stream(self, source: str | Source) -> Iterator[Result]:
         """Judge what a camera, clip or folder gives, until it ends or the inspector is closed.
@@ -258,7 +258,7 @@ class Inspector:
         key = self.recipe if key is None else key
         if self.recipes is None:
             if key is not None:
-                raise InputError(f"there is no recipe {key!r}, none were loaded", mend="Give --recipe")
+                raise RecipeError(f"there is no recipe {key!r}, none were loaded", mend="Give --recipe")
             return None
         recipe = self.recipes.get(key)
         recipe.check_bundle("" if self.manifest is None else self.manifest.model_id, self.bundle_digest)
@@ -282,7 +282,9 @@ class Inspector:
                 self._changed.notify_all()
         return maps
 
-    def refused(self, frame: Frame, reason: str, part_id: str = "", elapsed_ms: float = 0.0) -> Result:
+    def refused(
+        self, frame: Frame, reason: str, part_id: str = "", elapsed_ms: float = 0.0, code: ErrorCode | None = None
+    ) -> Result:
         """A Result with Verdict.ERROR, for a frame that must not or cannot be judged.
 
         Args:
@@ -290,7 +292,10 @@ class Inspector:
             reason: one line.
             part_id: for the result.
             elapsed_ms: spent on it so far.
+            code: None: the picture's fault, frozen or unfit.
         """
+        if code is None:
+            code = ErrorCode.FROZEN if frame.source_state is SourceState.STALLED else ErrorCode.PICTURE
         size = self.engine.input_size
         shape = frame.image.shape[:2] if isinstance(frame.image, np.ndarray) and frame.image.ndim >= 2 else (0, 0)
         return Result(
@@ -310,6 +315,7 @@ class Inspector:
             recipe=str(self.recipe) if self.recipe is not None else "",
             name=frame.name,
             error=reason,
+            code=code,
         )
 
 
@@ -325,6 +331,14 @@ def _check(image: object) -> None:
         raise InputError(f"the frame has the shape {image.shape}, {expected}", mend="Drop or convert its channels")
     if image.size == 0:
         raise InputError(f"the frame is empty, shape {image.shape}, {expected}", mend="Check the camera")
+
+
+def _code(error: Exception) -> ErrorCode:
+    if isinstance(error, EngineError):
+        return ErrorCode.ENGINE
+    if isinstance(error, RecipeError):
+        return ErrorCode.RECIPE
+    return ErrorCode.PICTURE if isinstance(error, InputError) else ErrorCode.INTERNAL
 
 
 def _closed() -> EngineError:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from diffad_runtime.result import Verdict
+from diffad_runtime.result import ErrorCode, Verdict
 
 MOST_OPEN = 64
 """Parts between trigger and verdict; with more of them inspection is lost, and the next is ERROR at once."""
@@ -82,11 +82,12 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The one verdict of a trigger. `reason` says why it is ERROR, "" for a judgement."""
+    """The one verdict of a trigger. `reason` and `code` say why it is ERROR, "" and NONE for OK and NG."""
 
     number: int
     verdict: Verdict
     reason: str
+    code: ErrorCode = ErrorCode.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def triggered(parts: Parts, at: float, deadline: float) -> Step:
     """
     number = parts.triggers
     if len(parts.open) >= MOST_OPEN:
-        decision = Decision(number, Verdict.ERROR, f"{MOST_OPEN} parts are waiting for their verdicts already")
+        reason = f"{MOST_OPEN} parts are waiting for their verdicts already"
+        decision = Decision(number, Verdict.ERROR, reason, ErrorCode.BUSY)
         return Step(replace(parts, triggers=number + 1), (decision,))
     if parts.parts:
         at = max(at, parts.parts[-1].at)
@@ -133,7 +135,8 @@ def captured(parts: Parts, frame_id: int, at: float) -> Step:
         return Step(parts)
     # Whoever waits and is older than the owner will see no picture of its own any more.
     missed = {part.number for part in parts.parts if part.phase is Phase.WAITING and part.number < owner.number}
-    lost = tuple(Decision(number, Verdict.ERROR, "no picture came before the next part's trigger") for number in missed)
+    reason = "no picture came before the next part's trigger"
+    lost = tuple(Decision(number, Verdict.ERROR, reason, ErrorCode.NO_PICTURE) for number in missed)
     claim = (owner.number, frame_id) if owner.phase is Phase.WAITING else None
     phases = dict.fromkeys(missed, Phase.DECIDED)
     if claim:
@@ -142,32 +145,40 @@ def captured(parts: Parts, frame_id: int, at: float) -> Step:
     return Step(_moved(parts, phases), tuple(sorted(lost, key=lambda decision: decision.number)), claim)
 
 
-def judged(parts: Parts, number: int, verdict: Verdict, reason: str, now: float) -> Step:
+def judged(
+    parts: Parts, number: int, verdict: Verdict, reason: str, now: float, code: ErrorCode = ErrorCode.NONE
+) -> Step:
     """A part's frame was judged; too late, where it was decided meanwhile or its deadline is past."""
     part = next((part for part in parts.parts if part.number == number), None)
     if part is None or part.phase is not Phase.JUDGING:
         return Step(parts)
     if now > part.deadline:
-        verdict, reason = Verdict.ERROR, _late(part, now)
-    return Step(_moved(parts, {number: Phase.DECIDED}), (Decision(number, verdict, reason),))
+        verdict, reason, code = Verdict.ERROR, _late(part, now), ErrorCode.LATE
+    return Step(_moved(parts, {number: Phase.DECIDED}), (Decision(number, verdict, reason, code),))
 
 
 def expired(parts: Parts, now: float, why_no_picture: str = "") -> Step:
     """Time has passed: whoever's deadline is at or before `now` is ERROR."""
     over = [part for part in parts.open if part.deadline <= now]
     return _all_error(
-        parts, ((part, _late(part, now) + (why_no_picture if part.phase is Phase.WAITING else "")) for part in over)
+        parts,
+        (
+            (part, _late(part, now) + why_no_picture, ErrorCode.NO_PICTURE)
+            if part.phase is Phase.WAITING
+            else (part, _late(part, now), ErrorCode.LATE)
+            for part in over
+        ),
     )
 
 
-def abandoned(parts: Parts, reason: str, *, waiting_only: bool = False) -> Step:
+def abandoned(parts: Parts, reason: str, code: ErrorCode = ErrorCode.CAMERA, *, waiting_only: bool = False) -> Step:
     """Nothing will come any more: all that are open are ERROR, or those that still wait for a picture."""
     chosen = [part for part in parts.open if part.phase is Phase.WAITING or not waiting_only]
-    return _all_error(parts, ((part, reason) for part in chosen))
+    return _all_error(parts, ((part, reason, code) for part in chosen))
 
 
-def _all_error(parts: Parts, reasons: Iterable[tuple[Part, str]]) -> Step:
-    decisions = tuple(Decision(part.number, Verdict.ERROR, reason) for part, reason in reasons)
+def _all_error(parts: Parts, reasons: Iterable[tuple[Part, str, ErrorCode]]) -> Step:
+    decisions = tuple(Decision(part.number, Verdict.ERROR, reason, code) for part, reason, code in reasons)
     return Step(_moved(parts, {decision.number: Phase.DECIDED for decision in decisions}), decisions)
 
 

@@ -5,7 +5,7 @@ Knows no engine, no camera, no file format.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import Enum, IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,28 @@ class Verdict(str, Enum):
     OK = "OK"
     NG = "NG"
     ERROR = "ERROR"
+
+
+class ErrorCode(IntEnum):
+    """Why a verdict is ERROR, as a number that a PLC can act on. Numbers never change their meaning.
+
+    NONE: it is not. NO_PICTURE: none came before the deadline or the next part. LATE: the judgement came after the
+    deadline. CAMERA: the source failed or ended. FROZEN: the picture stands still. PICTURE: of another size, empty or
+    otherwise unfit. RECIPE: not there, or not for this bundle. ENGINE: inference failed. BUSY: too many parts wait.
+    CLOSED: the station is closed. INTERNAL: anything else.
+    """
+
+    NONE = 0
+    NO_PICTURE = 10
+    LATE = 11
+    CAMERA = 12
+    FROZEN = 13
+    PICTURE = 14
+    RECIPE = 20
+    ENGINE = 30
+    BUSY = 40
+    CLOSED = 41
+    INTERNAL = 99
 
 
 class SourceState(str, Enum):
@@ -99,7 +121,9 @@ class Result:
         verdict: OK, NG or ERROR.
         mask: uint8 (H, W), 0 or 255, frame coordinates.
         anomaly_map: float32 (S, S), the engine's raw map, input coordinates.
-        latency_ms: milliseconds per stage: "resize", "extract", "reconstruct", "mask", and "total".
+        latency_ms: milliseconds per stage: "resize", "extract", "reconstruct", "mask", and "total"; of triggered parts
+            also "picture", trigger to capture by the source's clock (below 0: taken before), "wait", picture at hand to
+            judge at work, and "trigger", trigger to verdict.
         bundle_digest: SHA-256 of the bundle's manifest.
         variant: the bundle's variant that judged.
         backend: the engine that judged, as in "onnxruntime".
@@ -107,6 +131,7 @@ class Result:
         part_id, recipe: "" when the line gave none.
         name: file name for folder sources.
         error: why the verdict is ERROR, else "".
+        code: the same as a number, ErrorCode.NONE where it is not.
         defects: blobs of the mask, largest peak first.
         regions: one for each region of the recipe, in its order; empty without a recipe.
         t_trigger: UTC, where the part was asked for by a trigger.
@@ -132,3 +157,4 @@ class Result:
     defects: tuple[Defect, ...] = ()
     regions: tuple[RegionScore, ...] = ()
     t_trigger: datetime | None = None
+    code: ErrorCode = ErrorCode.NONE

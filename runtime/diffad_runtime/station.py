@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -28,7 +28,7 @@ from diffad_runtime.errors import InputError
 from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.monitor import Monitor
-from diffad_runtime.result import Frame, Result, SourceState
+from diffad_runtime.result import ErrorCode, Frame, Result, SourceState
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sources import Source
 
@@ -47,6 +47,8 @@ class _Ticket:
     future: "Future[Result]"
     asked: float
     asked_utc: datetime
+    claimed: float = 0.0
+    waits: dict[str, float] = field(default_factory=dict)
 
 
 class Station:
@@ -133,7 +135,8 @@ class Station:
             self._tickets[number] = _Ticket(part_id, recipe, future, now, utc)
             decided = self._apply(parts.triggered(self._parts, now - self._lead_s, due))
             if self._gone:
-                decided += self._apply(parts.abandoned(self._parts, self._gone, waiting_only=True))
+                code = ErrorCode.CLOSED if self._closed else ErrorCode.CAMERA
+                decided += self._apply(parts.abandoned(self._parts, self._gone, code, waiting_only=True))
             self._changed.notify_all()
         self._tell(decided)
         return future
@@ -156,7 +159,7 @@ class Station:
         with self._changed:
             first, self._closed = not self._closed, True
             self._gone = "the station is closed"
-            decided = self._apply(parts.abandoned(self._parts, self._gone))
+            decided = self._apply(parts.abandoned(self._parts, self._gone, ErrorCode.CLOSED))
             self._jobs.clear()
             self._newest = None
             self._changed.notify_all()
@@ -215,6 +218,7 @@ class Station:
             if ticket is None:  # its deadline passed while it waited here
                 self.monitor.late()
                 continue
+            ticket.waits["wait"] = 1e3 * (time.monotonic() - ticket.claimed)
             reason = self._guard.refuse(frame)
             result = (
                 self._inspector.refused(frame, reason, ticket.part_id)
@@ -222,7 +226,8 @@ class Station:
                 else self._inspector.judge(frame, ticket.part_id, ticket.recipe)
             )
             with self._changed:
-                step = parts.judged(self._parts, number, result.verdict, result.error, time.monotonic())
+                now = time.monotonic()
+                step = parts.judged(self._parts, number, result.verdict, result.error, now, result.code)
                 if not step.decisions:
                     self.monitor.late()
                 decided = self._apply(step, frame, result)
@@ -256,6 +261,9 @@ class Station:
         """Take a step of the ledger, under the lock; whoever was decided is told outside it."""
         self._parts = step.parts
         if step.claim is not None and self._newest is not None:
+            ticket = self._tickets[step.claim[0]]
+            ticket.claimed = time.monotonic()
+            ticket.waits["picture"] = 1e3 * (self._newest.t_monotonic - self._delay_s - ticket.asked)
             self._jobs.append((step.claim[0], self._newest))
         decided = []
         for decision in step.decisions:
@@ -267,7 +275,7 @@ class Station:
                 ticket.asked_utc + timedelta(seconds=time.monotonic() - ticket.asked),
             )
             if result is None or result.verdict is not decision.verdict:
-                result = self._inspector.refused(shown, decision.reason, ticket.part_id)
+                result = self._inspector.refused(shown, decision.reason, ticket.part_id, code=decision.code)
             decided.append((ticket, shown, replace(result, t_trigger=ticket.asked_utc)))
             frame = result = None
         self.monitor.set(pending=len(self._tickets))
@@ -276,7 +284,7 @@ class Station:
     def _tell(self, decided: list[tuple[_Ticket, Frame, Result]]) -> None:
         for ticket, frame, result in decided:
             took_ms = 1e3 * (time.monotonic() - ticket.asked)
-            told = replace(result, latency_ms={**result.latency_ms, "trigger": took_ms})
+            told = replace(result, latency_ms={**result.latency_ms, **ticket.waits, "trigger": took_ms})
             self.monitor.count(told)
             ticket.future.set_result(told)
             if self._on_verdict is not None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from diffad_runtime.parts import MOST_OPEN, Decision, Parts, Step, abandoned, captured, expired, judged, triggered
-from diffad_runtime.result import Verdict
+from diffad_runtime.result import ErrorCode, Verdict
 
 
 def _decided(step: Step) -> list[tuple[int, Verdict]]:
@@ -68,18 +68,21 @@ def test_late_is_an_error_whatever_was_found() -> None:
     step = judged(parts, 0, Verdict.OK, "", 2.001)
     assert _decided(step) == [(0, Verdict.ERROR)]
     assert "1001 ms" in step.decisions[0].reason
+    assert step.decisions[0].code is ErrorCode.LATE
     late = expired(parts, 2.0)
     assert "judgement" in late.decisions[0].reason
+    assert late.decisions[0].code is ErrorCode.LATE
     assert judged(late.parts, 0, Verdict.NG, "", 2.1).decisions == ()
     waiting = expired(triggered(Parts(), 1.0, 2.0).parts, 2.5, ": the camera is stalled")
     assert waiting.decisions[0].reason == "no picture came within 1500 ms: the camera is stalled"
+    assert waiting.decisions[0].code is ErrorCode.NO_PICTURE
 
 
 def test_abandoned() -> None:
     parts = captured(triggered(Parts(), 1.0, 9.0).parts, 3, 1.5).parts
     parts = triggered(parts, 2.0, 9.0).parts
     step = abandoned(parts, "the camera is gone", waiting_only=True)
-    assert step.decisions == (Decision(1, Verdict.ERROR, "the camera is gone"),)
+    assert step.decisions == (Decision(1, Verdict.ERROR, "the camera is gone", ErrorCode.CAMERA),)
     assert _decided(judged(step.parts, 0, Verdict.NG, "", 3.0)) == [(0, Verdict.NG)]
     assert _decided(abandoned(parts, "closed")) == [(0, Verdict.ERROR), (1, Verdict.ERROR)]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from diffad_runtime.errors import InputError
+from diffad_runtime.errors import InputError, RecipeError
 from diffad_runtime.recipes.load import SUFFIX, ignore_image_names, load_recipe
 from diffad_runtime.recipes.recipe import Recipe
 
@@ -92,7 +92,7 @@ class RecipeBook:
             key: its name, or its index as a number or in digits; None where there is but one.
 
         Raises:
-            InputError: there is no such recipe, or None of several.
+            RecipeError: there is no such recipe, or None of several.
         """
         recipes, by_key = self._chosen
         if key is None and len(recipes) == 1:
@@ -105,7 +105,7 @@ class RecipeBook:
             recipe.name if recipe.index is None else f"{recipe.name} ({recipe.index})" for recipe in recipes
         )
         what = "no recipe was named" if key is None else f"there is no recipe {key!r:.80}"
-        raise InputError(f"{what}, expected one of: {known:.400}", mend="Name one of them, or add its file")
+        raise RecipeError(f"{what}, expected one of: {known:.400}", mend="Name one of them, or add its file")
 
     def refresh(self) -> tuple[str, ...]:
         """Look whether files changed, and take in what is whole and valid. Cheap enough to be called between frames.

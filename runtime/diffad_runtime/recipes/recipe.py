@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from diffad_runtime.errors import InputError
+from diffad_runtime.errors import RecipeError
 from diffad_runtime.regions.affine import Points
 from diffad_runtime.regions.orientation import UPRIGHT, Orientation
 from diffad_runtime.rle import Rle
@@ -85,11 +85,11 @@ class Recipe:
         """Hold the bundle against the one that the recipe names, if it does.
 
         Raises:
-            InputError: it is another.
+            RecipeError: it is another.
         """
         for what, wanted, got in (("model", self.model_id, model_id), ("digest", self.bundle_digest, digest)):
             if wanted and wanted != got:
-                raise InputError(
+                raise RecipeError(
                     f"recipe {self.name!r} is for a bundle of the {what} {wanted!r}, this one has {got!r}",
                     mend="Run the bundle that it was made with, or set the thresholds anew and correct [bundle]",
                 )
