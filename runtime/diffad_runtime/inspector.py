@@ -10,19 +10,20 @@ import time
 import weakref
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from diffad_runtime.bundle import open_bundle
-from diffad_runtime.engines.base import Engine, RawMaps
+from diffad_runtime.engines.base import Engine
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DiffadError, EngineError, InputError, RecipeError
 from diffad_runtime.feed import Feed
 from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.manifest import Manifest
+from diffad_runtime.model import Bench, Model, gone
 from diffad_runtime.recipes import Recipe, RecipeBook
-from diffad_runtime.regions.plan import Plans
 from diffad_runtime.result import ErrorCode, Frame, Image, Result, SourceState, Verdict
 from diffad_runtime.rules import DecisionRules
 from diffad_runtime.sources import Source, open_source
@@ -42,8 +43,7 @@ class Inspector:
         recipe: name or index of the one in force; None: the only one there is.
 
     Attributes:
-        recipe: as above; may be set between frames.
-        failures: times in a row that the engine failed, 0 after a frame that it judged.
+        recipes, recipe: as above; may be set between frames.
     """
 
     def __init__(
@@ -56,16 +56,10 @@ class Inspector:
         recipes: RecipeBook | None = None,
         recipe: str | int | None = None,
     ) -> None:
-        self.engine = engine
-        self.rules = rules
-        self.bundle_digest = bundle_digest
-        self.manifest = manifest
+        self._bench = Bench(Model(engine, rules, bundle_digest, manifest))
         self.recipes = recipes
         self.recipe = recipe
-        self._plans = Plans(engine.input_size)
-        self.failures = 0
-        self._changed = threading.Condition()
-        self._running = 0
+        self._changed = threading.Lock()
         self._closed = False
         self._counted = 0
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
@@ -182,8 +176,56 @@ class Inspector:
             self._feeds.add(feed)
         if closed:
             feed.close()
-            raise _closed()
+            raise gone()
         return feed
+
+    @property
+    def engine(self) -> Engine:
+        """What infers now; owned by the inspector."""
+        return self._bench.model.engine
+
+    @property
+    def rules(self) -> DecisionRules:
+        """In force; may be set between frames."""
+        return self._bench.model.rules
+
+    @rules.setter
+    def rules(self, rules: DecisionRules) -> None:
+        self._bench.model.rules = rules
+
+    @property
+    def bundle_digest(self) -> str:
+        """Of the bundle that judges now."""
+        return self._bench.model.bundle_digest
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Of the bundle that judges now."""
+        return self._bench.model.manifest
+
+    def take_over(self, other: "Inspector") -> None:
+        """From the next frame on, judge with another inspector's model; feeds, recipes and counts stay.
+
+        Frames under judgement are finished by the model that began them; its engine is closed after the last of them.
+        No frame waits for that, and none is judged by halves of both.
+
+        Args:
+            other: not used anywhere else; empty afterwards, as if closed.
+
+        Raises:
+            RecipeError: a recipe in force is not made for that bundle; nothing has changed then, `other` stays open.
+            EngineError: one of both is closed.
+        """
+        model = other._bench.model
+        for one in self.recipes.recipes if self.recipes is not None else ():
+            one.check_bundle("" if model.manifest is None else model.manifest.model_id, model.bundle_digest)
+        self._bench.exchange(other._bench.give())
+        other.close()
+
+    @property
+    def failures(self) -> int:
+        """Times in a row that the engine failed, 0 after a frame that it judged."""
+        return self._bench.failures
 
     @property
     def closed(self) -> bool:
@@ -193,14 +235,9 @@ class Inspector:
     def close(self) -> None:
         """End all streams, wait for the frames under judgement, free the engine. Twice is harmless."""
         with self._changed:
-            first = not self._closed
             self._closed = True
             feeds = list(self._feeds)
-            self._changed.notify_all()
-            while self._running:
-                self._changed.wait()
-            if first:
-                self.engine.close()
+        self._bench.close()
         for feed in feeds:
             feed.close()
 
@@ -224,9 +261,11 @@ class Inspector:
 
     def _inspect(self, frame: Frame, part_id: str, recipe: str | int | None) -> Result:
         _check(frame.image)
-        chosen, rules = self._chosen(recipe), self.rules
         start = time.perf_counter()
-        judged = self._plans.of(chosen, rules, frame.image.shape).judge(frame.image, self._infer)
+        with self._bench.use() as model:  # a frame is judged by one model, whole
+            chosen = self._chosen(recipe, model)
+            plan = model.plans.of(chosen, model.rules, frame.image.shape)
+            judged = plan.judge(frame.image, partial(self._bench.infer, model))
         return Result(
             frame_id=frame.frame_id,
             t_capture=frame.t_capture,
@@ -241,9 +280,9 @@ class Inspector:
                 "mask": judged.mask_ms,
                 "total": 1e3 * (time.perf_counter() - start),
             },
-            bundle_digest=self.bundle_digest,
-            variant=self.engine.variant,
-            backend=self.engine.backend,
+            bundle_digest=model.bundle_digest,
+            variant=model.engine.variant,
+            backend=model.engine.backend,
             image_threshold=judged.image_threshold,
             pixel_threshold=judged.pixel_threshold,
             part_id=part_id,
@@ -253,7 +292,7 @@ class Inspector:
             regions=judged.regions,
         )
 
-    def _chosen(self, key: str | int | None) -> Recipe | None:
+    def _chosen(self, key: str | int | None, model: Model) -> Recipe | None:
         """The recipe for a frame: whatever is in force now, so that an edit counts from the next frame on."""
         key = self.recipe if key is None else key
         if self.recipes is None:
@@ -261,26 +300,8 @@ class Inspector:
                 raise RecipeError(f"there is no recipe {key!r}, none were loaded", mend="Give --recipe")
             return None
         recipe = self.recipes.get(key)
-        recipe.check_bundle("" if self.manifest is None else self.manifest.model_id, self.bundle_digest)
+        recipe.check_bundle("" if model.manifest is None else model.manifest.model_id, model.bundle_digest)
         return recipe
-
-    def _infer(self, small: Image) -> RawMaps:
-        with self._changed:
-            while self._running >= self.engine.lanes and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                raise _closed()
-            self._running += 1
-        failed = True
-        try:
-            maps = self.engine.infer(small)
-            failed = False
-        finally:
-            with self._changed:
-                self._running -= 1
-                self.failures = self.failures + 1 if failed else 0
-                self._changed.notify_all()
-        return maps
 
     def refused(
         self, frame: Frame, reason: str, part_id: str = "", elapsed_ms: float = 0.0, code: ErrorCode | None = None
@@ -296,7 +317,8 @@ class Inspector:
         """
         if code is None:
             code = ErrorCode.FROZEN if frame.source_state is SourceState.STALLED else ErrorCode.PICTURE
-        size = self.engine.input_size
+        model = self._bench.model
+        size = model.engine.input_size
         shape = frame.image.shape[:2] if isinstance(frame.image, np.ndarray) and frame.image.ndim >= 2 else (0, 0)
         return Result(
             frame_id=frame.frame_id,
@@ -306,11 +328,11 @@ class Inspector:
             mask=np.zeros(shape, np.uint8),
             anomaly_map=np.full((size, size), np.nan, np.float32),
             latency_ms={"resize": 0.0, "extract": 0.0, "reconstruct": 0.0, "mask": 0.0, "total": elapsed_ms},
-            bundle_digest=self.bundle_digest,
-            variant=self.engine.variant,
-            backend=self.engine.backend,
-            image_threshold=self.rules.image_threshold,
-            pixel_threshold=self.rules.pixel_threshold,
+            bundle_digest=model.bundle_digest,
+            variant=model.engine.variant,
+            backend=model.engine.backend,
+            image_threshold=model.rules.image_threshold,
+            pixel_threshold=model.rules.pixel_threshold,
             part_id=part_id,
             recipe=str(self.recipe) if self.recipe is not None else "",
             name=frame.name,
@@ -339,7 +361,3 @@ def _code(error: Exception) -> ErrorCode:
     if isinstance(error, RecipeError):
         return ErrorCode.RECIPE
     return ErrorCode.PICTURE if isinstance(error, InputError) else ErrorCode.INTERNAL
-
-
-def _closed() -> EngineError:
-    return EngineError("the inspector is closed", mend="Open the bundle again")

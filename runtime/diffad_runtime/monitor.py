@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from diffad_runtime.inspector import Inspector
+from diffad_runtime.line.job import AdapterStatus
 from diffad_runtime.result import Result, Verdict
 from diffad_runtime.sinks.status import SinkStatus
 from diffad_runtime.snapshot import BUCKETS_MS, Histogram, Snapshot
@@ -26,12 +27,14 @@ class Monitor:
         setup: asked for what is wrong with camera or line, each gives lines or none; whoever watches adds itself.
         queues: {name: how many wait}, asked at each snapshot.
         sinks: asked for the sinks' state.
+        line: asked for the state of the line's signals.
     """
 
     def __init__(self, inspector: Inspector, source: Source, *, triggered: bool = False) -> None:
         self.setup: list[Callable[[], tuple[str, ...]]] = []
         self.queues: dict[str, Callable[[], int]] = {}
         self.sinks: Callable[[], tuple[SinkStatus, ...]] = tuple
+        self.line: Callable[[], tuple[AdapterStatus, ...]] = tuple
         self._inspector = inspector
         self._source = source
         self._triggered = triggered
@@ -51,9 +54,17 @@ class Monitor:
             self._last_verdict = time.monotonic()
             self._recipe = result.recipe
             for stage, milliseconds in {**result.latency_ms, **(more_ms or {})}.items():
-                counts = self._counts.setdefault(stage, [0] * (len(BUCKETS_MS) + 1))
-                counts[bisect_left(BUCKETS_MS, milliseconds)] += 1
-                self._totals[stage] = self._totals.get(stage, 0.0) + milliseconds
+                self._add(stage, milliseconds)
+
+    def add(self, stage: str, milliseconds: float) -> None:
+        """A duration beside the results' own."""
+        with self._lock:
+            self._add(stage, milliseconds)
+
+    def _add(self, stage: str, milliseconds: float) -> None:
+        counts = self._counts.setdefault(stage, [0] * (len(BUCKETS_MS) + 1))
+        counts[bisect_left(BUCKETS_MS, milliseconds)] += 1
+        self._totals[stage] = self._totals.get(stage, 0.0) + milliseconds
 
     def set(self, *, dropped: int | None = None, pending: int | None = None) -> None:
         """Counts that somebody else keeps."""
@@ -91,4 +102,5 @@ class Monitor:
                 variant=engine.variant,
                 backend=engine.backend,
                 triggered=self._triggered,
+                line=self.line(),
             )

@@ -5,6 +5,7 @@ Knows the fields. Does not know who shows them, nor how they are counted (monito
 
 from dataclasses import dataclass
 
+from diffad_runtime.line.job import AdapterStatus
 from diffad_runtime.sinks.status import SinkStatus
 from diffad_runtime.sources.base import SourceStatus
 
@@ -44,6 +45,7 @@ class Snapshot:
         recipe: in force, "" without one.
         bundle_digest, variant, backend: what judges.
         triggered: verdicts are reached by triggers, so that silence is no fault while none is pending.
+        line: of each kind of line signal.
     """
 
     started: float
@@ -63,3 +65,4 @@ class Snapshot:
     variant: str
     backend: str
     triggered: bool = False
+    line: tuple[AdapterStatus, ...] = ()
