@@ -3,58 +3,25 @@
 Knows how they end together, in every state. Does not know URIs, engines or files.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Event
 
-from diffad_runtime.delivery import Delivery, SinkFault
+from diffad_runtime.delivery import Delivery
 from diffad_runtime.errors import EngineError
 from diffad_runtime.feed import Feed
 from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.inspector import Inspector
 from diffad_runtime.judges import Judges
-from diffad_runtime.latency import StageRecorders
 from diffad_runtime.monitor import Monitor
 from diffad_runtime.result import Frame, Result, Verdict
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sources import Source
+from diffad_runtime.tally import RunSummary, Tally
 
 JUDGES = 2
 _TICK_S = 0.1  # how soon a stop is heard
 _PATIENCE_S = 5.0  # for the frames under judgement
 _MOST_FAILURES = 100  # engine errors in a row: it will not mend itself, but a new process may
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """What a run did.
-
-    Attributes:
-        frames: judged, ERROR among them.
-        ng, errors: verdicts NG and ERROR.
-        dropped: frames of a live source that were never judged, newer ones having come.
-        seconds, frames_per_second: from the first frame asked for to the last result.
-        latency_ms: {"p50", "p95", "p99"} of the total per frame.
-        stages: the same for each stage.
-        sink_faults: sinks that failed, how often, and what they said first.
-        problems: what the source could not read, and what did not end as it should.
-        interrupted: ended by Ctrl-C.
-        stopped: ended by `stop`.
-    """
-
-    frames: int
-    ng: int
-    errors: int
-    dropped: int
-    seconds: float
-    frames_per_second: float
-    latency_ms: dict[str, float]
-    stages: dict[str, dict[str, float]]
-    sink_faults: list[SinkFault]
-    problems: list[str]
-    interrupted: bool
-    stopped: bool = False
 
 
 def run_stream(
@@ -95,16 +62,21 @@ def run_stream(
     """
     monitor = monitor or Monitor(inspector, source)
     delivery = Delivery(sinks, wait=not source.live)
-    tally = _Tally(monitor, delivery, on_result)
+    tally = Tally(on_result)
     stopped = interrupted = False
-    tally.start = time.perf_counter()
+
+    def tell(frame: Frame, result: Result) -> None:
+        monitor.count(result)
+        tally.add(result)
+        delivery.put(frame, result)
+
     try:
         feed = inspector.feed(source)
         work = _Work(inspector, feed, monitor, max_frames)
         monitor.setup.append(work.guard.faults)
         monitor.queues["capture"] = feed.waiting
         monitor.sinks = delivery.status
-        workers = Judges(judges, work.take, work.judge, tally)
+        workers = Judges(judges, work.take, work.judge, tell)
         try:
             workers.start()
             while not workers.wait(_TICK_S):
@@ -159,42 +131,3 @@ class _Work:
                 mend="Start again; where that does not help, run diffad-edge doctor",
             )
         return result
-
-
-class _Tally:
-    """What a run comes to; takes results in order, one at a time."""
-
-    def __init__(self, monitor: Monitor, delivery: Delivery, on_result: Callable[[Result], None] | None) -> None:
-        self._monitor, self._delivery, self._on_result = monitor, delivery, on_result
-        self._stages = StageRecorders()
-        self._counts = dict.fromkeys(Verdict, 0)
-        self.start = self._end = time.perf_counter()
-
-    def __call__(self, frame: Frame, result: Result) -> None:
-        self._end = time.perf_counter()
-        self._counts[result.verdict] += 1
-        self._stages.add(result.latency_ms)
-        self._monitor.count(result)
-        if self._on_result is not None:
-            self._on_result(result)
-        self._delivery.put(frame, result)
-
-    def summary(
-        self, dropped: int, faults: list[SinkFault], problems: list[str], *, interrupted: bool, stopped: bool
-    ) -> RunSummary:
-        frames = sum(self._counts.values())
-        seconds = self._end - self.start
-        return RunSummary(
-            frames=frames,
-            ng=self._counts[Verdict.NG],
-            errors=self._counts[Verdict.ERROR],
-            dropped=dropped,
-            seconds=seconds,
-            frames_per_second=frames / seconds if seconds > 0 else 0.0,
-            latency_ms=self._stages["total"].summary(),
-            stages=self._stages.summary(),
-            sink_faults=faults,
-            problems=problems,
-            interrupted=interrupted,
-            stopped=stopped,
-        )

@@ -122,7 +122,7 @@ class Result:
         mask: uint8 (H, W), 0 or 255, frame coordinates.
         anomaly_map: float32 (S, S), the engine's raw map, input coordinates.
         latency_ms: milliseconds per stage: "resize", "extract", "reconstruct", "mask", and "total"; of triggered parts
-            also "picture", trigger to capture by the source's clock (below 0: taken before), "wait", picture at hand to
+            also "picture", trigger to capture by the source's clock (0: taken before), "wait", picture at hand to
             judge at work, and "trigger", trigger to verdict.
         bundle_digest: SHA-256 of the bundle's manifest.
         variant: the bundle's variant that judged.

@@ -263,7 +263,7 @@ class Station:
         if step.claim is not None and self._newest is not None:
             ticket = self._tickets[step.claim[0]]
             ticket.claimed = time.monotonic()
-            ticket.waits["picture"] = 1e3 * (self._newest.t_monotonic - self._delay_s - ticket.asked)
+            ticket.waits["picture"] = 1e3 * max(0.0, self._newest.t_monotonic - self._delay_s - ticket.asked)
             self._jobs.append((step.claim[0], self._newest))
         decided = []
         for decision in step.decisions:
