@@ -24,11 +24,12 @@ if TYPE_CHECKING:
         ImageError,
         InputError,
         MissingExtraError,
+        RecipeError,
         SourceError,
     )
     from diffad_runtime.inspector import Inspector
     from diffad_runtime.recipes import Recipe, RecipeBook, load_recipe
-    from diffad_runtime.result import Defect, Frame, RegionScore, Result, Verdict
+    from diffad_runtime.result import Defect, ErrorCode, Frame, RegionScore, Result, Verdict
     from diffad_runtime.sources import open_source
     from diffad_runtime.sources.limits import Limits
     from diffad_runtime.station import Station
@@ -42,6 +43,7 @@ _HOME = {
     "Defect": "diffad_runtime.result",
     "DiffadError": "diffad_runtime.errors",
     "EngineError": "diffad_runtime.errors",
+    "ErrorCode": "diffad_runtime.result",
     "Frame": "diffad_runtime.result",
     "GateError": "diffad_runtime.errors",
     "ImageError": "diffad_runtime.errors",
@@ -52,6 +54,7 @@ _HOME = {
     "OnDevice": "diffad_runtime.engines.ondevice",
     "Recipe": "diffad_runtime.recipes",
     "RecipeBook": "diffad_runtime.recipes",
+    "RecipeError": "diffad_runtime.errors",
     "RegionScore": "diffad_runtime.result",
     "Result": "diffad_runtime.result",
     "SourceError": "diffad_runtime.errors",
@@ -70,6 +73,7 @@ __all__ = [
     "Defect",
     "DiffadError",
     "EngineError",
+    "ErrorCode",
     "Frame",
     "GateError",
     "ImageError",
@@ -80,6 +84,7 @@ __all__ = [
     "OnDevice",
     "Recipe",
     "RecipeBook",
+    "RecipeError",
     "RegionScore",
     "Result",
     "SourceError",
