@@ -11,7 +11,7 @@ import ctypes
 import os
 
 _M_ARENA_MAX = -8  # malloc.h
-_ARENAS = 2
+_ARENAS = 1
 
 
 def few_heaps() -> bool:
