@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     )
     from diffad_runtime.inspector import Inspector
     from diffad_runtime.manifest import Manifest
-    from diffad_runtime.pipeline import RunSummary, run_stream
+    from diffad_runtime.pipeline import run_stream
     from diffad_runtime.result import Frame, Result, Verdict
     from diffad_runtime.rules import DecisionRules
     from diffad_runtime.sources import Source, open_source
+    from diffad_runtime.tally import RunSummary
 
 __all__ = [
     "Bundle",
@@ -79,7 +80,8 @@ _HOMES = {
     ),
     "inspector": ("Inspector",),
     "manifest": ("Manifest",),
-    "pipeline": ("RunSummary", "run_stream"),
+    "pipeline": ("run_stream",),
+    "tally": ("RunSummary",),
     "result": ("Frame", "Result", "Verdict"),
     "rules": ("DecisionRules",),
     "sources": ("Source", "open_source"),

@@ -21,7 +21,7 @@ from diffad_runtime.tally import RunSummary, Tally
 JUDGES = 2
 _TICK_S = 0.1  # how soon a stop is heard
 _PATIENCE_S = 5.0  # for the frames under judgement
-_MOST_FAILURES = 100  # engine errors in a row: it will not mend itself, but a new process may
+MOST_FAILURES = 100  # engine errors in a row: it will not mend itself, but a new process may
 
 
 def run_stream(
@@ -125,7 +125,7 @@ class _Work:
         result = inspector.refused(frame, reason) if reason else inspector.judge(frame)
         if inspector.closed and result.verdict is Verdict.ERROR:  # closed over it: no judgement of the part
             return None
-        if inspector.failures >= _MOST_FAILURES:
+        if inspector.failures >= MOST_FAILURES:
             raise EngineError(
                 f"the engine failed {inspector.failures} times in a row, the last time: {result.error}",
                 mend="Start again; where that does not help, run diffad-edge doctor",

@@ -23,7 +23,7 @@ import numpy as np
 from typing_extensions import Self
 
 from diffad_runtime import parts
-from diffad_runtime.delivery import Delivery
+from diffad_runtime.delivery import Delivery, SinkFault
 from diffad_runtime.errors import InputError
 from diffad_runtime.frameguard import FrameGuard
 from diffad_runtime.inspector import Inspector
@@ -153,6 +153,11 @@ class Station:
     async def trigger_async(self, part_id: str, deadline_ms: float, recipe: str | int | None = None) -> Result:
         """As `trigger`, for asyncio. The part gets its verdict also where whoever awaits it is cancelled."""
         return await asyncio.wrap_future(self.submit(part_id, deadline_ms, recipe))
+
+    @property
+    def sink_faults(self) -> list[SinkFault]:
+        """Sinks that failed, how often, and what they said first."""
+        return self._delivery.faults
 
     def close(self) -> None:
         """Give ERROR to all parts without a verdict, and close source and sinks. Legal in every state, and twice."""

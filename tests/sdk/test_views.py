@@ -25,7 +25,7 @@ from diffad_runtime.bench import Timing
 from diffad_runtime.delivery import SinkFault
 from diffad_runtime.doctor import Finding
 from diffad_runtime.errors import GateError, InputError, MissingExtraError
-from diffad_runtime.pipeline import RunSummary
+from diffad_runtime.tally import RunSummary
 from diffad_runtime.result import Frame, Result, Verdict
 
 

@@ -21,6 +21,13 @@ NAMES = [
     "04_own_sink.py",
     "05_threshold_sweep.py",
     "06_triggered_station.py",
+    "07_usb_camera.py",
+    "08_mqtt_station.py",
+    "09_opcua_station.py",
+    "10_recipe_and_roi.py",
+    "11_after_a_lamp_change.py",
+    "12_asyncio_controller.py",
+    "13_batch_over_archive.py",
 ]
 LINE = "synthetic://line?fps=0&defects=0.5&size=96&count=6"
 
@@ -159,6 +166,72 @@ def test_triggered_station(golden_bundle: Path, tmp_path: Path) -> None:
         assert re.match(rf"part {number} +(OK +-> pass|NG +-> reject|ERROR +-> reject) ", line), line
     assert sum("ERROR" in line for line in lines[:12]) <= 2  # a machine that is busy
     assert lines[12].startswith("too soon: no picture came within")
+
+
+def test_usb_camera(golden_bundle: Path, tmp_path: Path) -> None:
+    line = "synthetic://line?fps=20&size=96&count=8&defects=0.5"
+    printed = output("07_usb_camera.py", golden_bundle, line, "20", folder=tmp_path).splitlines()
+    assert len(printed) == 8
+    assert all(re.match(r"(OK|NG|ERROR) +score +\d+\.\d+  (streaming|ended)", row) for row in printed)
+    pictures = sorted(path.name for path in (tmp_path / "looks").iterdir())
+    assert pictures == [f"{number:02d}.png" for number in range(8)]
+
+
+def test_recipe_and_roi(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:
+    square = parts / "test" / "square" / "0.png"  # columns 64-95 of 128: in the right half
+    printed = output("10_recipe_and_roi.py", golden_bundle, square, folder=tmp_path)
+    assert printed.startswith("NG  by the recipe 'plate'")
+    assert re.search(r"left +OK .*\n +right +NG ", printed)
+    assert "defect in right: box (6" in printed
+    recipe = tmp_path / "recipes" / "plate.toml"
+    recipe.write_text(
+        recipe.read_text().replace("[[0.9, 0.9], [1, 0.9], [1, 1], [0.9, 1]]", "[[0.4, 0], [1, 0], [1, 1]]")
+    )
+    edited = output("10_recipe_and_roi.py", golden_bundle, square, folder=tmp_path)
+    assert edited != printed
+
+
+def test_after_a_lamp_change(golden_bundle: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.mkdir()
+    for number in range(12):  # darker than what the bundle takes for good
+        image = np.full((96, 96, 3), 70 - number % 6, np.uint8)
+        image[: 4 + number] += 2
+        cv2.imwrite(str(good / f"{number}.png"), image)
+    printed = output("11_after_a_lamp_change.py", golden_bundle, good, tmp_path / "new.diffad", folder=tmp_path)
+    lines = printed.splitlines()
+    assert lines[0] == "before: 12 of 12 good parts rejected"
+    assert re.fullmatch(r"after:  [01] of 12", lines[1])
+    assert lines[2].startswith("threshold 2.000 -> ")
+    assert re.match(r"version (\d+) -> (\d+)", lines[3])
+
+
+def test_asyncio_controller(golden_bundle: Path, tmp_path: Path) -> None:
+    printed = output("12_asyncio_controller.py", golden_bundle, "synthetic://line?fps=30&size=96", folder=tmp_path)
+    lines = printed.splitlines()
+    assert [line.split()[1] for line in lines[:15]] == [str(number) for number in range(15)]
+    assert sum("ERROR" in line for line in lines) <= 2  # a machine that is busy
+    beats = re.fullmatch(r"15 parts, (\d+) beats of the lamp", lines[15])
+    assert beats is not None
+    assert int(beats.group(1)) > 15
+
+
+def test_batch_over_archive(golden_bundle: Path, tmp_path: Path) -> None:
+    from diffad_runtime.archive.sink import ImageArchive
+    from diffad_runtime.inspector import Inspector
+    from diffad_runtime.sources import open_source
+
+    source = open_source("synthetic://line?fps=0&size=96&count=6&defects=0.5")
+    with Inspector.open(golden_bundle, image_threshold=1e-6) as strict, source, ImageArchive(tmp_path / "kept") as kept:
+        for frame in source:
+            kept.write(frame, strict.judge(frame))
+    printed = output("13_batch_over_archive.py", golden_bundle, tmp_path / "kept", folder=tmp_path)
+    counts = {(was, now): int(n) for was, now, n in re.findall(r"(\w+) +-> (\w+) +(\d+)", printed)}
+    assert sum(counts.values()) == 6
+    with (tmp_path / "changed.csv").open(newline="", encoding="utf-8") as file:
+        changed = list(csv.DictReader(file))
+    assert len(changed) == sum(n for (was, now), n in counts.items() if was != now)
+    assert all(row["was"] != row["is"] for row in changed)
 
 
 @pytest.mark.parametrize("name", ["02_stream.py", "04_own_sink.py"])

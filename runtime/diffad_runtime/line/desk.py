@@ -33,6 +33,8 @@ _LONGEST_ID = 200
 _LONGEST_MS = 3_600_000.0
 _SICK = {ErrorCode.LATE, ErrorCode.ENGINE, ErrorCode.INTERNAL}
 _SICK_AFTER = 3
+_SICK_S = 2.0
+"""A PLC that sees no TriggerReady sends no trigger, so no verdict would ever say that it is better: try again then."""
 _NO_MASK = np.zeros((0, 0), np.uint8)
 _NO_MAP = np.zeros((0, 0), np.float32)
 
@@ -84,6 +86,7 @@ class LineDesk:
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._numbers = self._duplicates = self._heartbeat = self._last_job = 0
         self._codes: deque[ErrorCode] = deque(maxlen=_SICK_AFTER)
+        self._decided_at = -math.inf
         self._was_ready = False
         self._closing = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="line beat", daemon=True)
@@ -223,6 +226,7 @@ class LineDesk:
             # Remembered for whoever asks again, without the arrays: thousands of masks would not fit.
             kept.outcome = replace(outcome, result=replace(result, mask=_NO_MASK, anomaly_map=_NO_MAP))
             self._codes.append(result.code)
+            self._decided_at = outcome.decided
             self._last_job = kept.job.number
         self._show(outcome)
 
@@ -269,6 +273,7 @@ class LineDesk:
         if self._closing.is_set() or self._inspector.closed:
             return Phase.STOPPED
         sick = len(self._codes) == _SICK_AFTER and all(code in _SICK for code in self._codes)
+        sick = sick and time.monotonic() < self._decided_at + _SICK_S
         if source is SourceState.STREAMING and not sick:
             self._was_ready = True
             return Phase.READY

@@ -19,7 +19,7 @@ from diffad_edge.cli.arguments import (
     VariantOption,
 )
 
-_OUTPUT, _CAMERA, _WATCH = "What is kept", "Camera", "Watching the run"
+_OUTPUT, _CAMERA, _WATCH, _LINE = "What is kept", "Camera", "Watching the run", "Signals to the line"
 
 
 def run(
@@ -48,6 +48,16 @@ def run(
     ] = None,
     recipe: RecipesOption = None,
     product: RecipeKeyOption = None,
+    line: Annotated[
+        Path | None,
+        typer.Option(
+            "--line",
+            metavar="LINE.toml",
+            help="MQTT, OPC UA, Modbus TCP, digital outputs: parts are triggered, and the line is told; docs/line.md.",
+            show_default="no signals, every frame is judged",
+            rich_help_panel=_LINE,
+        ),
+    ] = None,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -134,8 +144,10 @@ def run(
     from diffad_edge.cli.sinks import archive_of, open_sinks
     from diffad_runtime.attendance import Wishes
     from diffad_runtime.inspector import Inspector
+    from diffad_runtime.line.wiring import load_wiring
     from diffad_runtime.sources import open_source
 
+    wiring = load_wiring(line) if line else None
     prepare_process(json=log_json)
     folders = tuple(path for path in (masks, archive, results and results.parent) if path)
     with on_device(cache) as device:
@@ -145,5 +157,6 @@ def run(
     with inspector, open_source(camera, limits=camera_limits(camera_limit)) as source:
         kept = archive_of(archive, archive_ok, archive_gb, archive_days)
         sinks = open_sinks(masks=masks, results=results, rle=rle, overlay=overlay, archive=kept, source=source)
-        summary = carry_out(inspector, source, sinks, Wishes(metrics, folders, reference), max_frames, quiet=log_json)
+        wishes = Wishes(metrics, folders, reference, triggered=wiring is not None and wiring.file.triggered)
+        summary = carry_out(inspector, source, sinks, wishes, max_frames, wiring=wiring, quiet=log_json)
         finish(summary, inspector, source, json=json)

@@ -12,10 +12,10 @@ import typer
 
 from diffad_edge.cli.output import facts, milliseconds, note, print_json, stdout, table
 from diffad_runtime.inspector import Inspector
-from diffad_runtime.pipeline import RunSummary
 from diffad_runtime.result import Frame, Result
 from diffad_runtime.sinks import Sink
 from diffad_runtime.sources import Source
+from diffad_runtime.tally import RunSummary
 
 INTERRUPTED = 130
 

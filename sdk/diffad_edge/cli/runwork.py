@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from diffad_edge.cli.status import StatusLine
 from diffad_runtime.allocator import few_heaps
@@ -15,10 +16,13 @@ from diffad_runtime.attendance import Wishes, attended
 from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import configure
 from diffad_runtime.inspector import Inspector
-from diffad_runtime.pipeline import RunSummary, run_stream
+from diffad_runtime.line.service import run_line
+from diffad_runtime.line.wiring import Wiring
+from diffad_runtime.pipeline import run_stream
 from diffad_runtime.sinks import Sink
 from diffad_runtime.sources import Source
 from diffad_runtime.sources.limits import Limits
+from diffad_runtime.tally import RunSummary
 
 
 def prepare_process(*, json: bool = False) -> None:
@@ -45,7 +49,14 @@ def camera_limits(given: Sequence[str] | None) -> Limits | None:
 
 
 def carry_out(
-    inspector: Inspector, source: Source, sinks: Sequence[Sink], wishes: Wishes, max_frames: int | None, *, quiet: bool
+    inspector: Inspector,
+    source: Source,
+    sinks: Sequence[Sink],
+    wishes: Wishes,
+    max_frames: int | None,
+    *,
+    wiring: Wiring | None = None,
+    quiet: bool,
 ) -> RunSummary:
     """Run until the source ends, or somebody ends it; `quiet` shows no status line."""
     with ExitStack() as stack:
@@ -56,7 +67,8 @@ def carry_out(
             attendance = stack.enter_context(attended(inspector, source, wishes))
             opened.pop_all()
         status = None if quiet else stack.enter_context(StatusLine())
-        summary = run_stream(
+        work = run_stream if wiring is None else partial(run_line, wiring=wiring)
+        summary = work(
             inspector,
             source,
             [*sinks, *attendance.sinks],

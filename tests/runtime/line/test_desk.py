@@ -179,6 +179,14 @@ def test_states(bench: Bench) -> None:
     bench.desk.trigger(Request("a"))
     bench.submitted.decide(3)
     assert bench.desk.state().phase is Phase.READY
+    for number in range(4, 7):
+        bench.desk.trigger(Request("a"))
+        bench.submitted.decide(number, Verdict.ERROR, ErrorCode.LATE)
+    assert bench.desk.state().phase is Phase.FAULT
+    until = time.monotonic() + 3
+    while bench.desk.state().phase is Phase.FAULT and time.monotonic() < until:
+        next(iter(bench.source))
+    assert bench.desk.state().phase is Phase.READY, "a PLC that waits for it would wait for ever"
     bench.source.close()
     state = bench.desk.state()
     assert (state.phase, "camera" in state.faults[0]) == (Phase.FAULT, True)
