@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffad_runtime.health.camera import CameraHealth
 from diffad_runtime.health.driftwatch import DriftWatch
@@ -23,6 +25,9 @@ from diffad_runtime.monitor import Monitor
 from diffad_runtime.result import Frame, Result
 from diffad_runtime.sinks.base import Sink
 from diffad_runtime.sources import Source
+
+if TYPE_CHECKING:
+    from diffad_runtime.preview.settings import About
 
 _LOG = logging.getLogger(__name__)
 STOP_S = 5.0
@@ -39,12 +44,16 @@ class Wishes:
         reference: NAME.json, the camera's reference picture: read where it is, learned and kept there where it is not.
             None: the camera's picture is not watched.
         triggered: as in Monitor.
+        preview: HOST:PORT of the page for people; None: no page.
+        preview_token: as in open_preview.
     """
 
     metrics: str | None = None
     folders: tuple[Path, ...] = ()
     reference: Path | None = None
     triggered: bool = False
+    preview: str | None = None
+    preview_token: str | None = None
 
 
 class PictureWatch(Sink):
@@ -112,13 +121,21 @@ class Attendance:
                 event(_LOG, logging.WARNING, "recipe", line)
 
 
+def _about(inspector: Inspector, source: Source) -> "About":
+    from diffad_runtime.preview.settings import About  # noqa: PLC0415
+
+    manifest = inspector.manifest
+    model_id, version = ("", None) if manifest is None else (manifest.model_id, manifest.version)
+    return About(model_id, version, "", source.uri)
+
+
 @contextmanager
 def attended(inspector: Inspector, source: Source, wishes: Wishes) -> Iterator[Attendance]:
     """Watch a run for as long as the block lasts. Main thread.
 
     Raises:
-        MissingExtraError: a metrics page without prometheus-client.
-        InputError: an address that cannot be used.
+        MissingExtraError: a metrics page without prometheus-client, a preview without starlette and uvicorn.
+        InputError: an address or a token that cannot be used.
         DataError: a reference picture that cannot be used.
     """
     attendance = Attendance(inspector, source, wishes)
@@ -135,6 +152,17 @@ def attended(inspector: Inspector, source: Source, wishes: Wishes) -> Iterator[A
             )
             watching.callback(page.close)
             event(_LOG, logging.INFO, "metrics", f"metrics at {page.url}/metrics")
+        if wishes.preview is not None:
+            from diffad_runtime.preview.opening import open_preview  # noqa: PLC0415  an extra
+
+            shown = open_preview(
+                attendance.monitor.snapshot,
+                wishes.preview,
+                token=wishes.preview_token,
+                about=partial(_about, inspector, source),
+            )
+            watching.callback(shown.close)
+            attendance.sinks.append(shown.sink)
         if notifier.address:
             watching.enter_context(Watchdog(attendance.monitor.snapshot, notifier))
         attendance.signal = watching.enter_context(stop_on_signals(attendance.stop.set, deadline_s=STOP_S))

@@ -5,7 +5,7 @@ Pixels are taken as stored: an EXIF orientation tag is not applied and no scale 
 """
 
 import os
-import re
+import stat
 import threading
 import uuid
 import zlib
@@ -19,15 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 from diffad_runtime.errors import DataError, ImageError
+from diffad_runtime.imagesize import JPEG_MARKER, MOST_PIXELS, image_size
 from diffad_runtime.result import Image
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# Colour type -> bits a sample.
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _JPEG_MAGIC = b"\xff\xd8\xff"
-# In JPEG scan data 0xff is followed by 0 or a restart marker; anything else opens the next segment.
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _JPEG_EOI = 0xD9
+# Deflate gives 1032 bytes of one at most, 8 pixels each. Other formats give more where a picture is blank.
+_MOST_A_BYTE = 8192
+_ALWAYS = 1 << 24
+_ROWS = 256
 _MEND = "Replace the file, or move it out of the folder"
 
 # OpenCV 4 has the switch at the top, OpenCV 5 in utils.logging. Either gives back the level it replaced.
@@ -170,26 +175,56 @@ def _write_png(path: Path, image: Image, settings: list[int]) -> None:
 def _decode(path: Path) -> npt.NDArray[Any]:
     """Stored pixels, any depth, (H, W) or (H, W, C)."""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # would be waited on for ever
+            raise ImageError(f"image {path} is no regular file", mend=_MEND)
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError(f"image {path} does not exist", mend="Check the path") from error
     except OSError as error:
         raise ImageError(f"image {path} cannot be read: {error.strerror or error}", mend="Check the path") from error
+    return decode_image(data, str(path))
+
+
+def decode_image(
+    data: bytes, name: str, *, most_pixels: int = MOST_PIXELS, flags: int = cv2.IMREAD_UNCHANGED
+) -> npt.NDArray[Any]:
+    """Decode the bytes of an image file.
+
+    Args:
+        data: of a format of IMAGE_SUFFIXES.
+        name: for messages.
+        most_pixels: a picture that claims more is refused before anything is decoded.
+        flags: of cv2.imdecode.
+
+    Returns:
+        Pixels as stored, or as the flags say: any depth, (H, W) or (H, W, C).
+
+    Raises:
+        ImageError: empty, damaged, truncated, too large or of another format.
+    """
     if not data:
-        raise ImageError(f"image {path} is empty (zero bytes)", mend=_MEND)
+        raise ImageError(f"image {name} is empty (zero bytes)", mend=_MEND)
+    size = image_size(data)
+    if size is not None and size[0] * size[1] > min(most_pixels, max(_ALWAYS, _MOST_A_BYTE * len(data))):
+        raise ImageError(
+            f"image {name} claims {size[0]} x {size[1]} pixels in {len(data)} bytes, at most {most_pixels} are read, "
+            f"and of more than {_ALWAYS} at most {_MOST_A_BYTE} a byte",
+            mend="Make it smaller",
+        )
     if data.startswith(_PNG_MAGIC):
-        data = _checked_png(data, path)
+        data = _checked_png(data, name)
     elif data.startswith(_JPEG_MAGIC):
-        _check_jpeg_ends(data, path)
-    image: npt.NDArray[Any] | None
-    with quiet_opencv():
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        except cv2.error:  # more pixels than OpenCV agrees to decode
-            image = None
+        _check_jpeg_ends(data, name)
+    image: npt.NDArray[Any] | None = None
+    if size is not None:
+        with quiet_opencv():
+            try:
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            except cv2.error:  # more pixels a side than OpenCV agrees to decode
+                image = None
     if image is None:
         raise ImageError(
-            f"{path} ({len(data)} bytes) is not an image that can be decoded: damaged, truncated or of another type",
+            f"{name} ({len(data)} bytes) is not an image that can be decoded: damaged, truncated or of another type",
             mend=_MEND,
         )
     return image
@@ -199,18 +234,23 @@ def _to_8_bit(image: npt.NDArray[Any], path: Path) -> Image:
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:
-        # round(v / 257), exact for every 16-bit v
-        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        narrow = np.empty(image.shape, np.uint8)
+        for top in range(0, len(image), _ROWS):  # not all at once: in between it takes nine times as much as comes out
+            part = image[top : top + _ROWS].astype(np.uint32)
+            narrow[top : top + _ROWS] = (part + 128) // 257  # round(v / 257), exact for every 16-bit v
+        return narrow
     raise ImageError(
         f"image {path} holds {image.dtype} pixels, expected 8 or 16 bit unsigned", mend="Convert it to 8 or 16 bit"
     )
 
 
-def _checked_png(data: bytes, path: Path) -> bytes:
+def _checked_png(data: bytes, name: str) -> bytes:
     """Walk the chunks and their checksums; give back the file without metadata chunks.
 
     libpng writes its complaints straight to stderr, so what it would complain about is refused or left out before.
     """
+    if data[12:16] == b"IHDR" and (len(data) < 33 or data[24] not in _PNG_DEPTHS.get(data[25], ()) or data[28] > 1):
+        raise ImageError(f"image {name} is damaged: its PNG header names no kind of picture", mend=_MEND)
     kept = [_PNG_MAGIC]
     at = len(_PNG_MAGIC)
     while at + 12 <= len(data):
@@ -220,20 +260,20 @@ def _checked_png(data: bytes, path: Path) -> bytes:
         if end > len(data):
             break
         if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise ImageError(f"image {path} is damaged: wrong checksum in the PNG data at byte {at}", mend=_MEND)
+            raise ImageError(f"image {name} is damaged: wrong checksum in the PNG data at byte {at}", mend=_MEND)
         if kind[:1].isupper() or kind == b"tRNS":
             kept.append(data[at:end])
         if kind == b"IEND":
             return b"".join(kept)
         at = end
-    raise ImageError(f"image {path} is truncated: the PNG data stop after {len(data)} bytes", mend=_MEND)
+    raise ImageError(f"image {name} is truncated: the PNG data stop after {len(data)} bytes", mend=_MEND)
 
 
-def _check_jpeg_ends(data: bytes, path: Path) -> None:
+def _check_jpeg_ends(data: bytes, name: str) -> None:
     """Find the end marker by walking the segments: a thumbnail inside one has an end marker of its own."""
     at = 2
-    while (found := _JPEG_MARKER.search(data, at)) is not None:
+    while (found := JPEG_MARKER.search(data, at)) is not None:
         if found[1][0] == _JPEG_EOI:
             return
         at = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
-    raise ImageError(f"image {path} is truncated: the JPEG data stop after {len(data)} bytes", mend=_MEND)
+    raise ImageError(f"image {name} is truncated: the JPEG data stop after {len(data)} bytes", mend=_MEND)

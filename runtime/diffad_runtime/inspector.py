@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffad_runtime.bundle import open_bundle
+from diffad_runtime.bundle import Bundle, open_bundle
 from diffad_runtime.engines.base import Engine
 from diffad_runtime.engines.ondevice import OnDevice
 from diffad_runtime.errors import DiffadError, EngineError, InputError, RecipeError
@@ -67,7 +67,7 @@ class Inspector:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Path | Bundle,
         backend: str = "auto",
         variant: str | None = None,
         threads: int | None = None,
@@ -83,7 +83,7 @@ class Inspector:
         Where TensorRT is used, the first call on a device builds engines, which takes minutes; they are kept.
 
         Args:
-            path: NAME.diffad.
+            path: NAME.diffad, or an opened bundle.
             backend: "auto", "onnxruntime", "tensorrt", "onnxruntime-cuda" or "onnxruntime-tensorrt".
             variant: of the bundle; None: as startup.start tries them.
             threads: on the CPU; None: as many as this process may use.
@@ -98,7 +98,7 @@ class Inspector:
             EngineError, MissingExtraError: the engine cannot be made or does not run.
             GateError: it does not judge the golden frames as torch did.
         """
-        bundle = open_bundle(path)
+        bundle = path if isinstance(path, Bundle) else open_bundle(path)
         rules = DecisionRules.of(bundle.manifest).with_thresholds(pixel=pixel_threshold, image=image_threshold)
         book = RecipeBook.open(recipes) if isinstance(recipes, str | Path) else recipes
         if book is None and recipe is not None:

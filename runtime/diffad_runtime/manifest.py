@@ -7,12 +7,35 @@ Preprocessing, sizes, colour order, thresholds: all come from here, nothing is g
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import Self
 
 SCHEMA_VERSION: Final = 1
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MemberName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=120)]
+
+
+def _printed(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected text of one line")
+    return text
+
+
+def _of_our_time(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9998:  # at the ends no other time zone can be told
+        raise ValueError("expected a year from 1970 to 9998")
+    return moment
+
+
+# Whatever is not bounded here, a later reader meets: a count beyond float64, a licence of megabytes.
+_Text = Annotated[str, StringConstraints(max_length=2000)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_printed)]
+_Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
+_Count = Annotated[int, Field(le=1 << 53)]
+_Level = Annotated[int, Field(ge=0, le=100_000)]
+_Side = Annotated[int, Field(ge=1, le=1 << 16)]
+# Compared as float32, whose range ends at 3e38.
+_Value = Annotated[float, Field(ge=-1e30, le=1e30)]
 
 Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]
 Target = Literal["any", "cpu", "tensorrt"]
@@ -27,16 +50,16 @@ class Member(_Strict):
     """One file inside the bundle: SHA-256 (hex) and size in bytes."""
 
     sha256: Sha256
-    size: int = Field(ge=0)
+    size: _Count = Field(ge=0)
 
 
 class Backbone(_Strict):
     """The frozen feature extractor. `channels[i]` features come from stride `strides[i]`, in this order."""
 
-    name: str
-    strides: list[int]
-    channels: list[int]
-    licence: str
+    name: _Text
+    strides: list[_Side] = Field(max_length=64)
+    channels: list[_Side] = Field(max_length=64)
+    licence: _Text
 
 
 class ImageScore(_Strict):
@@ -49,20 +72,20 @@ class ImageScore(_Strict):
 class Reconstruction(_Strict):
     """What the reconstructor graph does inside; for the reader, the runtime does not act on it."""
 
-    steps: int = Field(ge=1, description="network evaluations")
-    levels: list[int] = Field(description="noise levels t of the 1000-step schedule")
+    steps: int = Field(ge=1, le=1000, description="network evaluations")
+    levels: list[_Level] = Field(max_length=1000, description="noise levels t of the 1000-step schedule")
     alpha: float = Field(ge=0, le=1, description="weight of the pixel score in the fused map")
     feature_score: Literal["residual", "likelihood", "whitened", "combined"]
-    smoothing_sigma: float = Field(ge=0, description="Gaussian smoothing in input pixels, inside the graph")
+    smoothing_sigma: float = Field(ge=0, le=1e6, description="Gaussian smoothing in input pixels, inside the graph")
 
 
 class LabelledFigures(_Strict):
     """What an image threshold chosen on labelled parts does to these very parts."""
 
-    good: int = Field(ge=1, description="good images")
-    defective: int = Field(ge=1, description="defective images")
-    false_rejects: int = Field(ge=0, description="good images above the threshold")
-    found: int = Field(ge=0, description="defective images above the threshold")
+    good: _Count = Field(ge=1, description="good images")
+    defective: _Count = Field(ge=1, description="defective images")
+    false_rejects: _Count = Field(ge=0, description="good images above the threshold")
+    found: _Count = Field(ge=0, description="defective images above the threshold")
 
     @model_validator(mode="after")
     def _parts_of_the_whole(self) -> Self:
@@ -74,9 +97,9 @@ class LabelledFigures(_Strict):
 class Thresholds(_Strict):
     """A value above its threshold is anomalous. What is promised exactly: calibration, thresholds/conformal.py."""
 
-    pixel: float
-    image: float
-    good_images: int = Field(ge=1, description="good images that the thresholds were set on")
+    pixel: _Value
+    image: _Value
+    good_images: _Count = Field(ge=1, description="good images that the thresholds were set on")
     false_reject_rate: float = Field(gt=0, le=1, description="asked for, share of good parts; 1: none was")
     guaranteed_rate: float = Field(gt=0, le=1, description="bound on the chance that the next good part is rejected")
     pixel_rate: float = Field(gt=0, lt=1, description="asked for, share of good pixels above the pixel threshold")
@@ -103,9 +126,9 @@ class NormalScores(_Strict):
     `values[i]` is the `ranks[i]`-th smallest of `count` scores; the smallest and the largest are always among them.
     """
 
-    count: int = Field(ge=2)
-    ranks: list[int] = Field(min_length=2, max_length=101)
-    values: list[float] = Field(min_length=2, max_length=101)
+    count: _Count = Field(ge=2)
+    ranks: list[_Count] = Field(min_length=2, max_length=101)
+    values: list[_Value] = Field(min_length=2, max_length=101)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -131,24 +154,26 @@ class Manifest(_Strict):
     """Contents of manifest.json. `members` names every file of the bundle but the manifest and its signature."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    model_id: Annotated[str, StringConstraints(min_length=1, max_length=120)]
-    version: int = Field(ge=1, description="monotonic, grows with every release of the same model id")
-    created: datetime
+    model_id: _Name
+    version: _Count = Field(ge=1, description="monotonic, grows with every release of the same model id")
+    created: _Moment
     input_size: int = Field(ge=32, le=2048, description="S: frames are resized to S x S")
     resize: Literal["stretch"] = "stretch"
     colour_order: Literal["BGR"] = "BGR"
-    grid: int = Field(ge=8, description="side of the feature grid")
+    grid: int = Field(ge=8, le=2048, description="side of the feature grid")
     backbone: Backbone
     reconstruction: Reconstruction
     image_score: ImageScore
-    min_defect_pixels: int = Field(ge=1, default=1, description="smaller blobs are erased, in pixels of the S x S map")
+    min_defect_pixels: int = Field(
+        ge=1, le=2048**2, default=1, description="smaller blobs are erased, in pixels of the S x S map"
+    )
     thresholds: Thresholds
     normal_scores: NormalScores | None = Field(default=None, description="of the images that set the thresholds")
-    variants: dict[str, Variant] = Field(min_length=1)
-    default_variant: str
+    variants: dict[_Name, Variant] = Field(min_length=1, max_length=64)
+    default_variant: _Name
     members: dict[MemberName, Member]
     provenance: dict[str, Any] = Field(default_factory=dict)
-    licences: list[str] = Field(default_factory=list)
+    licences: list[_Text] = Field(max_length=100, default_factory=list)
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

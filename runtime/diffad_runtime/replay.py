@@ -3,6 +3,7 @@
 Knows what may be compared and what may not. Does not know how the archive is written, nor how a frame is judged.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -165,6 +166,9 @@ def _frames(session: Path, report: ReplayReport, counts: Counter[str]) -> Iterat
         if record.verdict is Verdict.ERROR or record.file is None:
             report.errors += 1
             continue
+        if math.isnan(record.pixel_threshold) or math.isnan(record.image_threshold):
+            _note(report.corrupt, f"{session.name}: a threshold of line {report.records} is NaN", "corrupt", counts)
+            continue
         try:
             image = read_frame(session, record)
         except ImageError as error:
@@ -203,14 +207,21 @@ def _differing(record: Record, frame: Frame, result: Result) -> dict[str, list[A
     again = Record.of(record.seq, frame, result, record.file, record.file_sha256)
     if again.verdict is Verdict.ERROR:
         return {"verdict": [record.verdict.value, f"ERROR: {result.error}"]}
+    shape = (frame.image.shape[0], frame.image.shape[1])
     return {
-        name: [_shown(getattr(record, name)), _shown(getattr(again, name))]
+        name: [_shown(getattr(record, name), shape), _shown(getattr(again, name), shape)]
         for name in COMPARED
         if getattr(record, name) != getattr(again, name)
     }
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, RunLengths):  # where it differs is in the archive; how much, in pixels, says more than runs
+def _shown(value: Any, shape: tuple[int, int]) -> Any:
+    if not isinstance(value, RunLengths):
+        return plain(value)
+    if value.size != shape:  # of a frame that this is not: never unfolded, as a line can claim any size
+        return f"a mask of {value.size[0]} x {value.size[1]} pixels"[:80]
+    # Where it differs is in the archive; how much, in pixels, says more than runs.
+    try:
         return int(np.count_nonzero(decode(value.model_dump())))
-    return plain(value)
+    except InputError as error:
+        return error.what

@@ -4,16 +4,16 @@ Knows where lines and pictures lie and what a crash or the limits may have left 
 """
 
 import hashlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from diffad_runtime.archive.record import Record
 from diffad_runtime.archive.session import LINES, is_session, sessions_in
 from diffad_runtime.errors import DataError, ImageError
-from diffad_runtime.imagefile import quiet_opencv
+from diffad_runtime.imagefile import decode_image
 from diffad_runtime.result import Image
 
 _MEND = "Name the folder that --archive was given, or one session in it"
@@ -74,6 +74,8 @@ def read_frame(session: Path, record: Record) -> Image | None:
     assert record.file is not None
     path = session / record.file
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # a pipe would be waited on for ever
+            raise ImageError(f"{path} is no regular file", mend="Leave it out")
         data = path.read_bytes()
     except FileNotFoundError:
         return None
@@ -81,8 +83,7 @@ def read_frame(session: Path, record: Record) -> Image | None:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}", mend="Check the disk") from error
     if hashlib.sha256(data).hexdigest() != record.file_sha256:
         raise ImageError(f"{path} is not the file that was written: its SHA-256 differs", mend="Leave it out")
-    with quiet_opencv():
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype != np.uint8:
-        raise ImageError(f"{path} cannot be decoded, although it is as it was written", mend="Check OpenCV")
+    image = decode_image(data, str(path))
+    if image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2] == 3):
+        raise ImageError(f"{path} holds {image.dtype} {image.shape}, expected what a frame is", mend="Leave it out")
     return np.asarray(image, np.uint8)

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from diffad_runtime.bundle.strictjson import parse_object
-from diffad_runtime.errors import BundleError, DataError
-from diffad_runtime.imagefile import quiet_opencv
+from diffad_runtime.errors import BundleError, DataError, ImageError
+from diffad_runtime.imagefile import decode_image
 from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.result import FloatMap, Image
 
 FOLDER: Final = "golden/"
 _HALF = np.dtype("<f2")
-_MAX_PIXELS = 64_000_000
+_MAX_PIXELS = 64_000_000  # of all frames together: they are held at once, 3 bytes a pixel
 _PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _EXPORT_AGAIN = "Export the bundle again with 'diffad-edge export'"
 
@@ -91,10 +91,10 @@ def read_golden(members: Mapping[str, memoryview]) -> list[GoldenFrame]:
     """
     frames = []
     for stem in _stems(members):
-        with quiet_opencv():
-            image = cv2.imdecode(np.frombuffer(members[f"{stem}.png"], np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise BundleError(f"member '{stem}.png' is not a picture that can be decoded", mend=_EXPORT_AGAIN)
+        try:
+            image = decode_image(bytes(members[f"{stem}.png"]), repr(f"{stem}.png"), flags=cv2.IMREAD_COLOR)
+        except ImageError as error:
+            raise BundleError(f"a golden frame cannot be used: {error.what}", mend=_EXPORT_AGAIN) from error
         record = parse_object(members[f"{stem}.json"], f"{stem}.json")
         reference: FloatMap | None = None
         if f"{stem}.f16" in members:
@@ -115,6 +115,7 @@ def check_golden_members(members: Mapping[str, memoryview], input_size: int) -> 
     Raises:
         BundleError: a member without its partners, of another kind, too large, not finite, or not valid JSON.
     """
+    pixels = 0
     for name in sorted(name for name in members if name.startswith(FOLDER)):
         stem, _, suffix = name.rpartition(".")
         partners = {"png": ("json",), "json": ("png",), "f16": ("png", "json")}.get(suffix)
@@ -126,7 +127,11 @@ def check_golden_members(members: Mapping[str, memoryview], input_size: int) -> 
         if suffix == "json":
             parse_object(members[name], name)
         elif suffix == "png":
-            _check_png(members[name], name)
+            pixels += _pixels(members[name], name)
+            if pixels > _MAX_PIXELS:
+                raise BundleError(
+                    f"the golden frames have more than {_MAX_PIXELS} pixels", mend="Take fewer or smaller"
+                )
         else:
             _check_map(members[name], name, input_size)
 
@@ -135,12 +140,13 @@ def _stems(members: Mapping[str, memoryview]) -> Iterator[str]:
     return (name[: -len(".png")] for name in sorted(members) if name.startswith(FOLDER) and name.endswith(".png"))
 
 
-def _check_png(body: memoryview, name: str) -> None:
+def _pixels(body: memoryview, name: str) -> int:
+    """Of a PNG, by its head. Looked at before anything decodes it: a few bytes of PNG can unfold to gigabytes."""
     header = bytes(body[:24])
-    # Checked before anything decodes it: a few bytes of PNG can unfold to gigabytes.
     pixels = int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
     if header[:16] != _PNG_HEADER or not 0 < pixels <= _MAX_PIXELS:
         raise BundleError(f"member {name!r} is not a PNG of at most {_MAX_PIXELS} pixels", mend=_EXPORT_AGAIN)
+    return pixels
 
 
 def _check_map(body: memoryview, name: str, input_size: int) -> None:

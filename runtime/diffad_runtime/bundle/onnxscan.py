@@ -1,15 +1,17 @@
 """Finds data kept outside an ONNX file, without the onnx package.
 
-Knows the protobuf wire format and the few field numbers of onnx.proto3 that lead to tensors: main graph, functions,
-training info, subgraphs and tensors in attributes, sparse tensors. Does not know operators, types or shapes.
-The walk is bounded in depth; payloads are skipped by their length, never copied.
+Knows the few field numbers of onnx.proto3 that lead to tensors: main graph, functions, training info, subgraphs and
+tensors in attributes, sparse tensors. Does not know the wire format (protobuf.py), operators, types or shapes.
+The walk is bounded in depth and in fields; payloads are skipped by their length, never copied.
 """
 
+from diffad_runtime.bundle.protobuf import BYTES, VARINT, Wire
 from diffad_runtime.errors import BundleError
 
 _MAX_DEPTH = 64
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+# A file may be protobuf and begin like this too: onnxruntime would then read it in a format that nobody looked at here.
+_ORT_MARK = b"ORTM"
 
 # message -> field number -> message inside (onnx/onnx.proto3)
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -33,69 +35,32 @@ def check_onnx(graph: bytes | memoryview, name: str) -> None:
         name: of the bundle member, for messages.
 
     Raises:
-        BundleError: a tensor keeps its data outside the file, no graph inside, or not protobuf at all.
+        BundleError: a tensor keeps its data outside the file, no graph inside, another format, or not protobuf at all.
     """
     view = memoryview(graph)
-    if not _scan(view, "Model", name, 0):
+    if view[4:8] == _ORT_MARK:
+        raise BundleError(f"member {name!r} is in onnxruntime's own format, expected ONNX", mend=_MEND)
+    if not _scan(view, "Model", Wire(name), 0):
         raise BundleError(f"member {name!r} is not an ONNX model: it holds no graph", mend=_MEND)
 
 
-def _scan(view: memoryview, message: str, name: str, depth: int) -> bool:
+def _scan(view: memoryview, message: str, wire: Wire, depth: int) -> bool:
     """Whether a child message was met."""
     if depth > _MAX_DEPTH:
-        raise BundleError(f"member {name!r} nests graphs deeper than {_MAX_DEPTH} levels", mend=_MEND)
+        raise BundleError(f"member {wire.name!r} nests graphs deeper than {_MAX_DEPTH} levels", mend=_MEND)
     children = _CHILDREN[message]
     met = False
-    at = 0
-    while at < len(view):
-        key, at = _varint(view, at, name)
-        field, wire = key >> 3, key & 7
-        value, end = _skip(view, at, wire, name)
+    for field, kind, value, payload in wire.fields(view):
         if message == "Tensor" and (
-            field == _TENSOR_EXTERNAL_DATA or (field == _TENSOR_DATA_LOCATION and (wire != _VARINT or value != 0))
+            field == _TENSOR_EXTERNAL_DATA or (field == _TENSOR_DATA_LOCATION and (kind != VARINT or value != 0))
         ):
             raise BundleError(
-                f"member {name!r} keeps tensor data outside the bundle, expected everything inside it",
+                f"member {wire.name!r} keeps tensor data outside the bundle, expected everything inside it",
                 mend="Export the graph without external data",
             )
         if field in children:
-            if wire != _BYTES:
-                raise _malformed(name, at)
-            _scan(view[end - value : end], children[field], name, depth + 1)
+            if kind != BYTES:
+                raise wire.malformed(0)
+            _scan(payload, children[field], wire, depth + 1)
             met = True
-        at = end
     return met
-
-
-def _skip(view: memoryview, at: int, wire: int, name: str) -> tuple[int, int]:
-    """(the number, or the length of the payload; where the field ends)."""
-    if wire == _VARINT:
-        return _varint(view, at, name)
-    if wire == _BYTES:
-        length, at = _varint(view, at, name)
-    elif wire == _FIXED64:
-        length = 8
-    elif wire == _FIXED32:
-        length = 4
-    else:  # groups (3, 4) are not in onnx.proto3; 6 and 7 do not exist
-        raise _malformed(name, at)
-    if length > len(view) - at:
-        raise _malformed(name, at)
-    return length, at + length
-
-
-def _varint(view: memoryview, at: int, name: str) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(view):
-            break
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _malformed(name, at)
-
-
-def _malformed(name: str, at: int) -> BundleError:
-    return BundleError(f"member {name!r} is not an ONNX model: malformed near byte {at} of a message", mend=_MEND)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffad_runtime.atomic import replacing
 from diffad_runtime.bundle.container import MANIFEST, SIGNATURE, pack
-from diffad_runtime.bundle.reader import verify_bundle
+from diffad_runtime.bundle.reader import Bundle, verify_bundle
 from diffad_runtime.errors import BundleError
 from diffad_runtime.manifest import Manifest, Member
 
@@ -59,12 +59,39 @@ def write_bundle(
     path = Path(path)
     if reserved := {MANIFEST, SIGNATURE} & set(members):
         raise BundleError(f"{sorted(reserved)} cannot be a member", mend="Pass the manifest and signature as arguments")
-    whole = {MANIFEST: manifest_bytes(manifest), **members}
+    whole: dict[str, bytes | memoryview] = {MANIFEST: manifest_bytes(manifest), **members}
     if signature is not None:
         whole[SIGNATURE] = signature
+    _write(path, whole)
+    return path
+
+
+def write_signed(path: str | Path, bundle: Bundle, signature: bytes | None) -> Path:
+    """Write a bundle again with another signature, or with none; all other bytes stay, so its digest does too.
+
+    The manifest is not made anew: one that an older release wrote would get fields that it did not have.
+
+    Args:
+        path: may be the bundle's own.
+        bundle: opened.
+        signature: bytes of manifest.sig; None leaves it out.
+
+    Raises:
+        BundleError: the signature is too long.
+        InputError: the disk refused.
+    """
+    path = Path(path)
+    whole: dict[str, bytes | memoryview] = {**bundle.whole()}
+    whole.pop(SIGNATURE, None)
+    if signature is not None:
+        whole[SIGNATURE] = signature
+    _write(path, whole)
+    return path
+
+
+def _write(path: Path, whole: Mapping[str, bytes | memoryview]) -> None:
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
             for chunk in pack(whole):
                 file.write(chunk)
         verify_bundle(temporary.read_bytes(), path)
-    return path

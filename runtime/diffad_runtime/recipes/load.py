@@ -8,6 +8,7 @@ a recipe is enough.
 
 import difflib
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,11 @@ SUFFIX: Final = ".toml"
 WHOLE_FRAME: Final = "frame"
 """Name of the one region of a recipe that lists none."""
 _MOST_BYTES = 1 << 20
+_MOST_DOTS = 2000
+# Dots that are in no number: of keys, and of text. tomllib takes the square of a key's dots to read it.
+_DOTS = re.compile(r"\.(?!\d)|\.\d+(?=\s*\.)")
 _SHOWN = 60  # characters of a wrong value
+_TOLD = 200  # characters of what a library says
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -135,14 +140,21 @@ def _toml(path: Path, data: bytes) -> dict[str, Any]:
                 f"reading {path} needs the package 'tomli' before Python 3.11", mend="Run: pip install tomli"
             ) from None
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        if len(_DOTS.findall(text)) > _MOST_DOTS:
+            raise InputError(
+                f"{path} has more than {_MOST_DOTS} dots outside numbers", mend="Shorten its keys and comments"
+            )
+        return tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path} is not UTF-8 text: line {line}", mend="Save it as UTF-8") from None
     except RecursionError:
         raise InputError(f"{path} is not valid TOML: nested too deeply", mend="Lists are three deep at most") from None
     except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
-        raise InputError(f"{path} is not valid TOML: {error}", mend="Correct that line") from None
+        raise InputError(
+            f"{path} is not valid TOML: {_short(error, quoted=False, most=_TOLD)}", mend="Correct that line"
+        ) from None
 
 
 def _pictures(file: RecipeFile, where: str, folder: Path | None, data: bytes) -> tuple[tuple[Rle, ...], str]:
@@ -218,9 +230,13 @@ def _table(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in map(_table, inner) if model is not None), None)
 
 
-def _short(value: object, *, quoted: bool = True) -> str:
+def _short(value: object, *, quoted: bool = True, most: int = _SHOWN) -> str:
+    """As much of a value as a message holds, without anything that a terminal acts on."""
     try:
         text = repr(value) if quoted else str(value)
     except ValueError:  # an int of thousands of digits
         text = "a number of thousands of digits"
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    except RecursionError:
+        text = "something nested deeply"
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -3,7 +3,7 @@
 Knows records of the engine cache. Reads no plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from diffad_edge.cli.output import facts, print_json, size, stdout, table
 from diffad_runtime.enginecache.store import Kept
 
 
-def show_kept(folder: Path, kept: Sequence[Kept], *, json: bool) -> None:
-    """One row an engine; or one JSON object."""
+def show_kept(folder: Path, kept: Sequence[Kept], *, json: bool, more: Mapping[str, Any] | None = None) -> None:
+    """One row an engine; or one JSON object, with whatever else belongs in it."""
     if json:
-        print_json({"folder": str(folder), "engines": [_record(one) for one in kept]})
+        print_json({"folder": str(folder), "engines": [_record(one) for one in kept], **(more or {})})
         return
     console = stdout()
     if not kept:

@@ -10,7 +10,6 @@ import typer
 from diffad_edge.cli.arguments import (
     Backend,
     BackendOption,
-    BundleArgument,
     CacheOption,
     JsonOption,
     RecipeKeyOption,
@@ -18,12 +17,19 @@ from diffad_edge.cli.arguments import (
     ThreadsOption,
     VariantOption,
 )
+from diffad_edge.cli.trustoptions import RequireOption, TrustOption, policy_of
 
-_OUTPUT, _CAMERA, _WATCH, _LINE = "What is kept", "Camera", "Watching the run", "Signals to the line"
+_OUTPUT, _CAMERA, _WATCH = "What is kept", "Camera", "Watching the run"
+_LINE, _MODELS = "Signals to the line", "Which model"
 
 
 def run(
-    model: BundleArgument,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL.diffad|MODELS", help="The bundle, or a folder of installed models.", show_default=False
+        ),
+    ],
     *,
     camera: Annotated[
         str,
@@ -58,6 +64,26 @@ def run(
             rich_help_panel=_LINE,
         ),
     ] = None,
+    trust: TrustOption = None,
+    require_signature: RequireOption = False,
+    trial_parts: Annotated[
+        int,
+        typer.Option(
+            "--trial-parts", metavar="N", min=1, help="A new model is on trial for N parts.", rich_help_panel=_MODELS
+        ),
+    ] = 300,
+    trial_minutes: Annotated[
+        float,
+        typer.Option("--trial-minutes", metavar="M", min=0, help="... and M minutes.", rich_help_panel=_MODELS),
+    ] = 10.0,
+    by_hand: Annotated[
+        bool,
+        typer.Option(
+            "--commit-by-hand",
+            help="A good trial waits for 'commit'; a bad one is rolled back all the same.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = False,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -115,6 +141,24 @@ def run(
             rich_help_panel=_WATCH,
         ),
     ] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option(
+            "--preview",
+            metavar="HOST:PORT",
+            help="Serve a page with the picture, verdicts and scores; beyond this machine it asks for a token.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    preview_token: Annotated[
+        str | None,
+        typer.Option(
+            "--preview-token",
+            envvar="DIFFAD_EDGE_PREVIEW_TOKEN",
+            show_default="made up, and logged",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -139,24 +183,34 @@ def run(
 ) -> None:
     """Inspect frames until the source ends, Ctrl-C or SIGTERM; leaves with 1 where one could not be read or judged."""
     from diffad_edge.cli.devicework import on_device
+    from diffad_edge.cli.judge import open_judge, trial_of
     from diffad_edge.cli.runview import finish
     from diffad_edge.cli.runwork import camera_limits, carry_out, prepare_process
     from diffad_edge.cli.sinks import archive_of, open_sinks
     from diffad_runtime.attendance import Wishes
-    from diffad_runtime.inspector import Inspector
     from diffad_runtime.line.wiring import load_wiring
     from diffad_runtime.sources import open_source
 
     wiring = load_wiring(line) if line else None
     prepare_process(json=log_json)
     folders = tuple(path for path in (masks, archive, results and results.parent) if path)
+    policy, trial = policy_of(trust, require_signature), trial_of(trial_parts, trial_minutes, by_hand=by_hand)
     with on_device(cache) as device:
-        inspector = Inspector.open(
-            model, backend.value, variant, threads, device=device, recipes=recipe, recipe=product
+        judge = open_judge(
+            model,
+            backend.value,
+            variant,
+            threads,
+            device=device,
+            recipes=recipe,
+            recipe=product,
+            policy=policy,
+            trial=trial,
         )
-    with inspector, open_source(camera, limits=camera_limits(camera_limit)) as source:
+    with judge.inspector, open_source(camera, limits=camera_limits(camera_limit)) as source:
         kept = archive_of(archive, archive_ok, archive_gb, archive_days)
         sinks = open_sinks(masks=masks, results=results, rle=rle, overlay=overlay, archive=kept, source=source)
-        wishes = Wishes(metrics, folders, reference, triggered=wiring is not None and wiring.file.triggered)
-        summary = carry_out(inspector, source, sinks, wishes, max_frames, wiring=wiring, quiet=log_json)
-        finish(summary, inspector, source, json=json)
+        triggered = wiring is not None and wiring.file.triggered
+        wishes = Wishes(metrics, folders, reference, triggered, preview, preview_token)
+        summary = carry_out(judge, source, sinks, wishes, max_frames, wiring=wiring, quiet=log_json)
+        finish(summary, judge.inspector, source, json=json)

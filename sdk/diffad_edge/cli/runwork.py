@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
+from diffad_edge.cli.judge import Judge
 from diffad_edge.cli.status import StatusLine
 from diffad_runtime.allocator import few_heaps
 from diffad_runtime.attendance import Wishes, attended
 from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import configure
-from diffad_runtime.inspector import Inspector
 from diffad_runtime.line.service import run_line
 from diffad_runtime.line.wiring import Wiring
 from diffad_runtime.pipeline import run_stream
@@ -49,7 +49,7 @@ def camera_limits(given: Sequence[str] | None) -> Limits | None:
 
 
 def carry_out(
-    inspector: Inspector,
+    judge: Judge,
     source: Source,
     sinks: Sequence[Sink],
     wishes: Wishes,
@@ -64,19 +64,21 @@ def carry_out(
         for sink in sinks:  # closed by the run; here only where it never begins
             opened.enter_context(sink)
         with opened:
-            attendance = stack.enter_context(attended(inspector, source, wishes))
+            attendance = stack.enter_context(attended(judge.inspector, source, wishes))
             opened.pop_all()
         status = None if quiet else stack.enter_context(StatusLine())
         work = run_stream if wiring is None else partial(run_line, wiring=wiring)
+        if judge.models is not None:
+            attendance.monitor.setup.append(judge.models.faults)
         summary = work(
-            inspector,
+            judge.inspector,
             source,
             [*sinks, *attendance.sinks],
             max_frames=max_frames,
-            on_result=None if status is None else status.update,
+            on_result=partial(judge.count, None if status is None else status.update),
             stop=attendance.stop,
             monitor=attendance.monitor,
-            on_tick=attendance.on_tick,
+            on_tick=partial(judge.tick, attendance.on_tick),
         )
     pressed = attendance.signal is not None and attendance.signal.signal is signal.SIGINT
     return replace(summary, interrupted=summary.interrupted or pressed)

@@ -15,6 +15,7 @@ from diffad_edge.cli.arguments import (
     VariantsOption,
     names_of,
 )
+from diffad_edge.cli.trustoptions import RequireOption, TrustOption, policy_of
 from diffad_edge.cli.workstation import reading_graphs
 from diffad_runtime.errors import InputError
 
@@ -28,6 +29,8 @@ def verify(
     lint: Annotated[
         bool, typer.Option("--lint", help="Check every graph against the rules of the backend that it is made for.")
     ] = False,
+    trust: TrustOption = None,
+    require_signature: RequireOption = False,
     backend: BackendOption = Backend.AUTO,
     variants: VariantsOption = None,
     cache: CacheOption = None,
@@ -49,9 +52,10 @@ def verify(
     # A missing package is said before the work, not after it.
     linter = reading_graphs("diffad_calibration.bundlelint", "lint_bundle", "checking graphs") if lint else None
     bundle = open_bundle(model)
+    trusted = policy_of(trust, require_signature).check(bundle)
     golden = bundle.golden()
     with on_device(cache) as device, Rounds("checking variants") as rounds:
         checks = check_variants(bundle, backend.value, names, device=device, on_round=rounds.update) if parity else None
     linted = linter(bundle, names) if linter else None
-    show_verification(bundle, golden, checks, linted, json=json)
+    show_verification(bundle, golden, checks, linted, trusted, json=json)
     raise_refusal(checks or [], linted or [])

@@ -13,6 +13,7 @@ from diffad_runtime.bundle import Bundle, GoldenFrame
 from diffad_runtime.errors import EngineError, GateError
 from diffad_runtime.parity import TOLERANCES, Tolerance
 from diffad_runtime.selfcheck import GoldenCheck
+from diffad_runtime.trust import Trusted
 
 if TYPE_CHECKING:
     from diffad_calibration.bundlelint import GraphFindings
@@ -23,15 +24,16 @@ def show_verification(
     golden: Sequence[GoldenFrame],
     checks: Sequence[GoldenCheck] | None,
     linted: "Sequence[GraphFindings] | None",
+    trusted: Trusted,
     *,
     json: bool,
 ) -> None:
     """Print what is verified, then the variants' parity, then the lint; or one JSON object. None: not asked for."""
     if json:
-        print_json(_record(bundle, golden, checks, linted))
+        print_json(_record(bundle, golden, checks, linted, trusted))
         return
     console = stdout()
-    console.print(facts(_identity(bundle, golden)))
+    console.print(facts(_identity(bundle, golden, trusted)))
     if checks is not None:
         console.print()
         console.print(_parity(checks, golden))
@@ -69,13 +71,13 @@ def raise_refusal(checks: Sequence[GoldenCheck], linted: "Sequence[GraphFindings
         )
 
 
-def _identity(bundle: Bundle, golden: Sequence[GoldenFrame]) -> list[tuple[str, str]]:
+def _identity(bundle: Bundle, golden: Sequence[GoldenFrame], trusted: Trusted) -> list[tuple[str, str]]:
     manifest = bundle.manifest
     names = (f"{name} (default)" if name == manifest.default_variant else name for name in manifest.variants)
     return [
         ("file", f"{bundle.path}, {size(bundle.size_bytes)}, every byte verified"),
         ("digest", bundle.digest),
-        ("signature", "present, not checked here" if bundle.signature else "none"),
+        ("signature", trusted.text()),
         ("model", f"{manifest.model_id}, version {manifest.version}, schema {manifest.schema_version}"),
         ("members", f"{len(manifest.members)}, sizes and SHA-256 as the manifest says"),
         ("variants", ", ".join(names)),
@@ -126,6 +128,7 @@ def _record(
     golden: Sequence[GoldenFrame],
     checks: Sequence[GoldenCheck] | None,
     linted: "Sequence[GraphFindings] | None",
+    trusted: Trusted,
 ) -> dict[str, Any]:
     manifest = bundle.manifest
     record: dict[str, Any] = {
@@ -137,6 +140,7 @@ def _record(
         "version": manifest.version,
         "schema_version": manifest.schema_version,
         "signed": bundle.signature is not None,
+        "signature": asdict(trusted),
         "members": len(manifest.members),
         "variants": list(manifest.variants),
         "golden": {"frames": len(golden), "maps": sum(frame.map is not None for frame in golden)},
