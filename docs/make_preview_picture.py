@@ -6,6 +6,8 @@ Needs Debian's chromium and the package playwright.
 """
 
 import argparse
+import io
+import json
 import os
 import shutil
 import sys
@@ -14,11 +16,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
+from PIL import Image
 
 from diffad_runtime import Inspector
-from diffad_runtime.imagefile import write_png
+from diffad_runtime.atomic import replacing
 from diffad_runtime.monitor import Monitor
 from diffad_runtime.pipeline import run_stream
 from diffad_runtime.preview import About, open_preview
@@ -26,23 +27,50 @@ from diffad_runtime.sinks import JsonlSink, MaskSink
 from diffad_runtime.sources import open_source
 
 CAMERA = "synthetic://line?fps=15&defects=0.3"
+_REJECTS = 6
+_COLOURS = ((0, 158, 115), (213, 94, 0), (240, 228, 66), (86, 180, 233), (0, 114, 178), (47, 211, 161), (255, 255, 255))
 
 
-def photograph(url: str, size: tuple[int, int], scheme: str, seconds: float) -> bytes:
-    """The page when it has been open for so long and shows a part that is NG, PNG."""
+def photograph(url: str, size: tuple[int, int], scheme: str, seconds: int) -> bytes:
+    """The page when it has a row of rejects and shows another one, or has been open for so long; PNG."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)  # type: ignore[arg-type]
+        armed = chosen = False
+
+        def pass_on(route: Any) -> None:
+            """Hand views through until one shows a part to remember; the next one waits until the picture is taken."""
+            nonlocal chosen
+            if chosen:
+                return
+            answer = route.fetch()
+            body = answer.body()
+            route.fulfill(response=answer, body=body)
+            newest = json.loads(body[4 : 4 + int.from_bytes(body[:4], "big")])["newest"]
+            chosen = armed and newest["verdict"] == "NG" and newest["score"] > 1.3 * newest["threshold"]
+
+        page.route("**/view?*", pass_on)
         page.goto(url)
-        page.wait_for_timeout(1e3 * seconds)
-        for _ in range(100):
-            taken = page.screenshot()
-            if page.inner_text("#caption").startswith("NG"):
+        for _ in range(10 * seconds):
+            page.wait_for_timeout(100)
+            armed = armed or page.locator("#rejects-list canvas").count() >= _REJECTS
+            if chosen:
                 break
+        page.wait_for_timeout(300)
+        taken = page.screenshot()
+        page.unroute_all(behavior="ignoreErrors")
         browser.close()
         return bytes(taken)
+
+
+def _in_256_colours(picture: Image.Image) -> Image.Image:
+    """A third of the bytes. The page's own colours are given: they cover too little to be found."""
+    found = picture.quantize(256 - len(_COLOURS)).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*found[: 3 * (256 - len(_COLOURS))], *(value for colour in _COLOURS for value in colour)])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def main(arguments: list[str]) -> int:
@@ -53,7 +81,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--camera", default=CAMERA)
     parser.add_argument("--size", default="1280x800")
     parser.add_argument("--scheme", default="dark", choices=["dark", "light"])
-    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--seconds", type=int, default=180)
     given = parser.parse_args(arguments)
     width, height = map(int, given.size.split("x"))
     given.model, given.picture = Path(given.model).resolve(), given.picture.resolve()
@@ -80,9 +108,8 @@ def main(arguments: list[str]) -> int:
             sinks = [JsonlSink("results.jsonl"), MaskSink("masks", live=True), preview.sink]
             run_stream(inspector, source, sinks, stop=stop, monitor=monitor)
             photographer.join()
-    image = cv2.imdecode(np.frombuffer(taken["png"], np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
-    write_png(given.picture, np.asarray(image, np.uint8))
+    with replacing(given.picture) as temporary:
+        _in_256_colours(Image.open(io.BytesIO(taken["png"])).convert("RGB")).save(temporary, optimize=True)
     print(f"{given.picture}: {given.picture.stat().st_size // 1024} KB")
     return 0
 

@@ -10,8 +10,8 @@ from diffad_calibration.triton.tensors import GraphTensors
 from diffad_runtime.engines.signature import Nodes
 from diffad_runtime.manifest import Manifest
 
-IMAGE = "nvcr.io/nvidia/tritonserver:<yy.mm>-py3"
-"""NVIDIA's image. Which release is the user's choice: it must know the graphs' operators, and fit the driver."""
+IMAGE = "nvcr.io/nvidia/tritonserver:24.10-py3"
+"""NVIDIA's image of the release whose server, 2.51.0, was seen to load these models (docs/triton.md)."""
 
 _TEXT = """\
 # {model_id}, version {version}, as a Triton model repository
@@ -34,8 +34,8 @@ Version folders have the bundle's number, {version}.
     docker run --rm {gpus}-p 8000:8000 -p 8001:8001 -p 8002:8002 -v "$PWD/models:/models:ro" \\
         {image} tritonserver --model-repository=/models
 
-`<yy.mm>` is a release of Triton, with ONNX Runtime inside. These graphs are ONNX of opset {opset}; they run on the
-server's {kind}. All three models must be READY in its log.
+Any later release will do that fits the machine's driver. The graphs are ONNX of opset {opset} and run on the server's
+{kind}. All three models must be READY in its log.
 
 ## Ask it
 
@@ -52,8 +52,8 @@ Of the ensemble `{name}`, sizes fixed, one image at a time:
 {tensors}
 
 The image is the whole frame, resized to {size} x {size} (`{resize}`, diffad_runtime/geometry.py). The map is before any
-threshold: a pixel above {pixel:.6g} is a defect, an image whose {pixels} largest values have a mean above
-{image_threshold:.6g} is NG. These figures are also parameters of all three models, for other clients:
+threshold: a pixel above {pixel!r} is a defect, an image whose {pixels} largest values have a mean above
+{image_threshold!r} is NG. These figures are also parameters of all three models, for other clients:
 `GET /v2/models/{name}/config`.
 
 ## Licences
@@ -106,7 +106,7 @@ def readme_of(
         pixel=manifest.thresholds.pixel,
         pixels=manifest.image_score.pixels,
         image_threshold=manifest.thresholds.image,
-        licences="\n".join(f"- {line}" for line in (*manifest.licences, f"Backbone: {manifest.backbone.licence}")),
+        licences="\n".join(f"- {line}" for line in dict.fromkeys((*manifest.licences, manifest.backbone.licence))),
     )
 
 

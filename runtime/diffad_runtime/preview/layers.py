@@ -127,7 +127,8 @@ def _outlines(mask: Image, across: float, down: float) -> list[list[float]]:
         return []
     found, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     found = sorted(found, key=cv2.contourArea, reverse=True)[:_MOST_OUTLINES]
-    outlines, left = [], _MOST_POINTS
+    outlines: list[list[float]] = []
+    left = _MOST_POINTS
     for contour in found:
         scaled = (contour.reshape(-1, 2).astype(np.float32) + np.float32(0.5)) * np.array([across, down], np.float32)
         simple = cv2.approxPolyDP(scaled.reshape(-1, 1, 2), _TOLERANCE, closed=True).reshape(-1)

@@ -62,7 +62,7 @@ def open_preview(
     """Serve a page that shows a run from now on; one log line says where.
 
     Args:
-        snapshot: of the run; called on the page's thread, twice a second at most, and only while somebody looks.
+        snapshot: of the run; called on the page's thread for each view, and only while somebody looks. Must be quick.
         address: HOST:PORT as `health.endpoint.parse_address` takes it: 127.0.0.1 without a host, port 0: any free one.
         token: without which nobody sees anything. Where others than this machine reach the address, and none is given,
             one is made up and stands in the log line.

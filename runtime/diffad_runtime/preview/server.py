@@ -80,7 +80,8 @@ class Server:
 
         # Its log lines would hold addresses with tokens, and a traceback for each broken request.
         config = Config(
-            app,  # type: ignore[arg-type]  ASGI in words of typing, not of uvicorn
+            app,
+            interface="asgi3",
             http=_connections(most),
             ws="none",
             loop="asyncio",

@@ -183,7 +183,9 @@ def _camera(snapshot: Snapshot, about: About) -> dict[str, Any]:
     ):
         if number:
             rows.append(_row(name, count(number), level="warn"))
-    rows += [_row(f"waiting: {text(name, 40)}", count(number)) for name, number in list(snapshot.queues.items())[:4]]
+    rows += [
+        _row("waiting", f"{count(number)} in {text(name, 40)}") for name, number in list(snapshot.queues.items())[:4]
+    ]
     return {"title": "Camera", "head": [], "rows": rows, "note": ""}
 
 

@@ -32,7 +32,7 @@ from diffad_runtime.snapshot import Snapshot
 HEARTBEAT_S = 1.0
 """A viewer hears from the device at least so often."""
 
-_SLOW_S = 0.5  # what need not change with every picture: the state of the run, percentiles
+_SLOW_S = 0.5  # figures that change more often than that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Views:
     Args:
         sink: what is shown.
         take: gives a snapshot of the run; called on the event loop's thread, and must be quick.
-        about: asked with each snapshot: a model may be exchanged while the page is open.
+        about: asked twice a second: a model may be exchanged while the page is open.
         page: a digest of the page's own files; a browser that has others loads them again.
         settings: rate and quality.
 
@@ -152,20 +152,21 @@ class Views:
         return View(number, _block({**told, "layers": encoded.describe()}, encoded), _block(told))
 
     def _state(self) -> dict[str, Any]:
-        now = time.monotonic()
+        now, snapshot = time.monotonic(), self._take()
         if now >= self._slow_until:
-            snapshot, about = self._take(), self._about()
-            cards = telling.cards(snapshot, about)
+            about = self._about()
             self._slow = {
                 "title": telling.text(about.station, 80) or telling.text(about.model_id, 80),
-                "triggered": snapshot.triggered,
-                "ended": self._sink.ended,
-                "counts": {name: telling.count(number) for name, number in snapshot.verdicts.items()},
-                "alerts": telling.alerts(snapshot, ended=self._sink.ended),
-                "cards": [telling.latency_card(self._sink.latencies()), *cards],
+                "cards": [telling.latency_card(self._sink.latencies()), *telling.cards(snapshot, about)],
             }
             self._slow_until = now + _SLOW_S
-        return self._slow
+        return {
+            "triggered": snapshot.triggered,
+            "ended": self._sink.ended,
+            "counts": {name: telling.count(number) for name, number in snapshot.verdicts.items()},
+            "alerts": telling.alerts(snapshot, ended=self._sink.ended),
+            **self._slow,
+        }
 
 
 def _block(told: Mapping[str, Any], encoded: Encoded | None = None) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffad_edge.cli.arguments import DataOption, DeviceOption, JsonOption, SeedOption, frame_size_of
+from diffad_edge.cli.arguments import DeviceOption, JsonOption, SeedOption, frame_size_of
 from diffad_edge.cli.workstation import workstation
 
 
@@ -22,10 +22,32 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|MODEL.diffad", help="Folder of a trained run; a bundle, for --triton.", show_default=False
+        ),
+    ],
     *,
-    data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="MODEL.diffad", help="The bundle.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="MVTec-AD layout, or a plain folder of good images.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="MODEL.diffad", help="The bundle.", show_default=False)
+    ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            "--triton",
+            metavar="DIR",
+            help="Also write a model repository for a Triton Inference Server; docs/triton.md.",
+            show_default="none",
+        ),
+    ] = None,
+    triton_on: Annotated[str, typer.Option("--triton-on", metavar="cpu|gpu", help="Where that server runs.")] = "cpu",
     steps: Annotated[
         str | None,
         typer.Option(
@@ -173,6 +195,11 @@ def export(
     defects fare (see eval). Nothing fits: exit code 3. What is measured is kept in RUN/search-*.json; after Ctrl-C the
     same command goes on.
     """
+    if run.suffix == ".diffad":
+        _for_triton(run, triton, triton_on, json=json)
+        return
+    if data is None or out is None:
+        raise typer.BadParameter("Missing option '--data' or '--out': a run is exported with both.")
     from diffad_edge.cli.searchview import Watch
     from diffad_edge.cli.workstationview import show_export
 
@@ -208,4 +235,18 @@ def export(
             seed=seed,
             watch=watch,
         )
+    if triton is not None:
+        _for_triton(out, triton, triton_on, json=False)
     show_export(summary, json=json)
+
+
+def _for_triton(model: Path, folder: Path | None, kind: str, *, json: bool) -> None:
+    from diffad_edge.cli.scaleview import show_triton
+    from diffad_edge.cli.workstation import reading_graphs
+    from diffad_runtime.bundle import open_bundle
+
+    if folder is None:
+        raise typer.BadParameter("A bundle is exported already: say --triton DIR, or give the folder of a run.")
+    write = reading_graphs("diffad_calibration.triton", "write_repository", "writing a model repository")
+    placement = reading_graphs("diffad_calibration.triton", "Placement", "writing a model repository")
+    show_triton(write(open_bundle(model), folder, placement=placement(kind)), json=json)

@@ -28,6 +28,20 @@ def score(
     raw: Annotated[
         bool, typer.Option("--raw", help="Also write the float32 maps, as raw/<relative path>.npy.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|auto|HOST:PORT",
+            help="As a Ray Data job: on a cluster of its own, the one that runs on this machine, or another. Writes "
+            "results.parquet, and goes on where it was left; docs/ray.md.",
+            show_default="in this process",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Of --ray.", show_default="as many as there is room for"),
+    ] = None,
     backend: BackendOption = Backend.AUTO,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
@@ -35,6 +49,9 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Inspect the images of a folder; leaves with 1 where one could not be read or judged."""
+    if ray is not None:
+        _score_on_ray(model, folder, out, ray, workers, threads, backend, variant, raw=raw, json=json)
+        return
     from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.runview import Worst, finish
     from diffad_edge.cli.sinks import open_sinks
@@ -52,3 +69,36 @@ def score(
         with StatusLine(total) as status:
             summary = run_stream(inspector, source, [*sinks, worst], on_result=status.update)
         finish(summary, inspector, source, json=json, worst=worst)
+
+
+def _score_on_ray(
+    model: Path,
+    folder: Path,
+    out: Path,
+    ray: str,
+    workers: int | None,
+    threads: int | None,
+    backend: Backend,
+    variant: str | None,
+    *,
+    raw: bool,
+    json: bool,
+) -> None:
+    from diffad_edge.cli.scaleview import finish_ray
+    from diffad_edge.cli.status import Rounds
+    from diffad_runtime.scale import score_on_ray
+
+    with Rounds("scoring") as rounds:
+        summary = score_on_ray(
+            model,
+            folder,
+            out,
+            address=None if ray == "local" else ray,
+            workers=workers,
+            threads=threads or 1,
+            backend=backend.value,
+            variant=variant,
+            raw=raw,
+            progress=rounds.update,
+        )
+    finish_ray(summary, json=json)

@@ -182,6 +182,11 @@ class Line(RuleBasedStateMachine):
         self.jobs = self.decided = self.number = 0
         self.seen = Seen()
         self.fell: float | None = None
+        self.held_high = False  # ResultsReady fell by an edge, and the level has not been low since
+
+    @property
+    def fell_or_never(self) -> float:
+        return float("-inf") if self.fell is None else self.fell
 
     def take(self, step: Step[int], *, may_ack: bool = False) -> None:
         before, after = self.handshake, step.handshake
@@ -193,7 +198,9 @@ class Line(RuleBasedStateMachine):
             self.fell = self.now
         if before.shown is None and shown is not None:
             assert step.raised == shown[0]
-            assert self.fell is None or self.now >= self.fell + self.rules.gap_s
+            assert self.now >= self.fell_or_never + self.rules.gap_s
+            assert not self.held_high or self.now >= self.fell_or_never + self.rules.ack_timeout_s
+            self.held_high = False
             self.seen.shown.append(shown[0])
         else:
             assert step.raised is None
@@ -238,12 +245,19 @@ class Line(RuleBasedStateMachine):
         self.take(hands.decided(self.handshake, self.decided, self.now))
         self.decided += 1
 
+    @rule(parts=st.integers(1, 5))
+    def parts_that_are_judged_at_once(self, parts: int) -> None:
+        for _ in range(parts):
+            self.trigger_by_number(again=False)
+            self.verdict()
+
     @rule(high=st.booleans())
     def ack_by_level(self, high: bool) -> None:
         edge = high and not self.handshake.ack_high
         shown = self.handshake.shown
         self.take(hands.ack_level(self.handshake, high, self.now), may_ack=edge)
         assert not (edge and shown) or self.handshake.shown is None
+        self.held_high = high and (self.held_high or (edge and shown is not None))
 
     @rule(offset=st.sampled_from([-1, 0, 0, 0, 1]))
     def ack_by_number(self, offset: int) -> None:
@@ -251,20 +265,6 @@ class Line(RuleBasedStateMachine):
         right = self.handshake.shown is not None and number == self.handshake.shown.number != self.handshake.ack_number
         self.take(hands.ack_number(self.handshake, number, self.now), may_ack=right)
         assert not right or self.handshake.shown is None
-
-    @rule()
-    def nobody_acknowledges_any_more(self) -> None:
-        """Progress: `ticked` at `next_due`, and nothing else, brings all that waits to the PLC, in bounded time."""
-        end = self.now + (self.handshake.kept + 1) * (2 * self.rules.ack_timeout_s + self.rules.gap_s)
-        for _ in range(4 * self.rules.most):
-            if not self.handshake.kept:
-                break
-            due = self.handshake.next_due
-            assert due is not None
-            self.now = max(self.now, due)
-            self.take(hands.ticked(self.handshake, self.now))
-        assert not self.handshake.kept
-        assert self.now <= end
 
     @invariant()
     def each_once_in_order_bounded(self) -> None:
@@ -286,6 +286,22 @@ class Line(RuleBasedStateMachine):
     def who_heeds_trigger_ready_loses_nothing(self) -> None:
         if hasattr(self, "handshake") and self.handshake.counts.early == 0:
             assert not self.seen.lost
+
+    def teardown(self) -> None:
+        """Progress: with `ticked` at `next_due` and nothing else all that waits comes to the PLC, in bounded time."""
+        if not hasattr(self, "handshake"):
+            return
+        end = self.now + (self.handshake.kept + 1) * (2 * self.rules.ack_timeout_s + self.rules.gap_s)
+        for _ in range(4 * self.rules.most):
+            if not self.handshake.kept:
+                break
+            due = self.handshake.next_due
+            assert due is not None
+            self.now = max(self.now, due)
+            self.take(hands.ticked(self.handshake, self.now))
+        assert not self.handshake.kept
+        assert self.now <= end
+        self.each_once_in_order_bounded()
 
 
 TestLine = Line.TestCase

@@ -175,10 +175,10 @@ def test_nobody_asks_nothing_is_made(sink: PreviewSink, judge: Judge, snap: Call
     assert (views.made, asked) == (0, [])
 
 
-def test_the_state_is_asked_for_twice_a_second(
+def test_figures_can_be_read_and_names_are_asked_for_again(
     sink: PreviewSink, snap: Callable[..., Snapshot], unpack: Unpack
 ) -> None:
-    """And the model's name with it: it may be exchanged while the page is open."""
+    """The model may be exchanged while the page is open. Counts are those of this moment."""
     names = iter(["first", "second", "third", "fourth"])
     views = Views(sink, snap, lambda: About(next(names)), "page", Settings(rate=60))
 
@@ -191,6 +191,14 @@ def test_the_state_is_asked_for_twice_a_second(
     seen = asyncio.run(watch())
     assert len(seen) > 20
     assert list(dict.fromkeys(seen)) == ["first", "second"]
+    # counts are not a part of that
+    taken = iter(range(100))
+    views = Views(sink, lambda: snap(verdicts={"OK": next(taken)}), About, "page", Settings(rate=60))
+
+    async def count() -> list[str]:
+        return [unpack(await views.after(""))[0]["counts"]["OK"] for _ in range(5)]
+
+    assert asyncio.run(count()) == ["0", "1", "2", "3", "4"]
 
 
 def test_a_snapshot_that_fails_fails_for_whoever_asked(sink: PreviewSink) -> None:

@@ -166,6 +166,9 @@ class MqttAdapter(Adapter):
 
     def _made(self, desk: Desk, run_id: str) -> _Run:
         settings = self._settings
+        if settings.spool is None:
+            text = "results that the broker does not have are kept in memory alone; name a folder as spool in [mqtt]"
+            event(_LOG, logging.WARNING, "mqtt_no_spool", text)
         self._wakes = socket.socketpair()
         for end in self._wakes:
             end.setblocking(False)

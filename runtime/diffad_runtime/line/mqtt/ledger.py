@@ -13,7 +13,6 @@ from typing import Final
 
 AT_HAND: Final = 256
 """Results in memory that are next to be sent."""
-_FEW = AT_HAND // 2
 _HEADROOM: Final = 1_000_000
 
 
@@ -46,14 +45,15 @@ class Ledger:
         first: number of the first result.
         most, most_bytes: results that are not on the disk, and bytes of them. The oldest go first, the newest stays.
         on_disk: results that are there already, with smaller numbers.
+        near: results that are ready to be sent; more is brought to hand when half of them are gone.
 
     Attributes:
         waiting: results that are neither done nor lost.
         lost: given up. One that was on its way may have arrived nevertheless.
     """
 
-    def __init__(self, first: int, *, most: int, most_bytes: int, on_disk: int = 0) -> None:
-        self._next, self._most, self._most_bytes = first, most, most_bytes
+    def __init__(self, first: int, *, most: int, most_bytes: int, on_disk: int = 0, near: int = AT_HAND) -> None:
+        self._next, self._most, self._most_bytes, self._near = first, most, most_bytes, near
         self.waiting, self.lost = on_disk, 0
         self._ready: deque[Entry] = deque()
         self._taken: OrderedDict[int, Entry] = OrderedDict()
@@ -70,7 +70,7 @@ class Ledger:
         self._unstored[entry.seq] = entry
         self._bytes += len(entry.payload)
         self.waiting += 1
-        if not self._behind and len(self._ready) < AT_HAND:
+        if not self._behind and len(self._ready) < self._near:
             self._ready.append(entry)
             self._at_hand = entry.seq
         else:
@@ -116,7 +116,7 @@ class Ledger:
     @property
     def wants(self) -> bool:
         """Whether more should be brought to hand, by `fetched`."""
-        return self._behind and len(self._ready) <= _FEW
+        return self._behind and len(self._ready) <= self._near // 2
 
     @property
     def at_hand(self) -> int:
@@ -153,8 +153,8 @@ class Ledger:
         if len(rows) + len(bad) < limit:  # no more there: what follows has not been stored
             above = max([self._at_hand, *(entry.seq for entry in rows), *bad])
             rest = [entry for entry in self._unstored.values() if entry.seq > above]
-            more += rest[:AT_HAND]
-            self._behind = len(rest) > AT_HAND
+            more += rest[: self._near]
+            self._behind = len(rest) > self._near
         self._ready.extend(more)
         self._at_hand = max([self._at_hand, *(entry.seq for entry in more), *bad])
 

@@ -82,7 +82,7 @@ class Spool:
         self._changed = threading.Condition()  # guards all but the file, which belongs to the thread
         self._faults = self._refusals_reading = 0
         self._last_error = ""
-        self._refuses = self._closing = False
+        self._refuses = self._full = self._closing = False
         self._write_at = self._read_at = 0.0  # a disk that refused is left alone until then
         self._sync_at: float | None = None
         self._file: SpoolFile | None = None
@@ -198,9 +198,13 @@ class Spool:
             self._ledger.stored(add, trimmed)
             if add and self._sync_at is None:
                 self._sync_at = time.monotonic() + SYNC_S
-        if trimmed:
+        if trimmed and not self._full:
             event(_LOG, logging.ERROR, "mqtt_spool_full", f"the spool {file.path} is full, the oldest results go")
+        self._full = bool(trimmed) or (self._full and self._nearly(file))
         self._works()
+
+    def _nearly(self, file: SpoolFile) -> bool:
+        return 2 * file.count > self._most or 2 * file.size > self._most_bytes
 
     def _fetch(self) -> None:
         rows: list[Entry] = []

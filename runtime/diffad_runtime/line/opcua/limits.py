@@ -11,8 +11,10 @@ queues that a client may make endless, an OfType filter that does not know subty
 # asyncua's hints: names that are not exported, and Int32 or String where a plain int or str is what it takes.
 # mypy: disable-error-code="attr-defined, arg-type"
 
+import asyncio
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from asyncua import ua
@@ -23,6 +25,7 @@ from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemService, WhereClauseEvaluator
+from asyncua.server.standard_address_space.standard_address_space import fill_address_space
 from asyncua.server.subscription_service import SubscriptionService
 from asyncua.server.user_managers import UserManager
 
@@ -97,6 +100,7 @@ class Inner(InternalServer):
     def __init__(self, settings: OpcUaSettings, door: Door) -> None:
         super().__init__(user_manager=door)
         self._most_sessions = settings.sessions
+        self.unwanted = False
         self.deserted: list[InternalSession] = []
         self.allow_remote_admin = False
         self.max_session_timeout_ms = 1000 * settings.session_timeout_s
@@ -115,6 +119,10 @@ class Inner(InternalServer):
             *((ua.UserNameIdentityToken,) if settings.users is not None else ()),
             *((ua.AnonymousIdentityToken,) if settings.anonymous or settings.unencrypted else ()),
         )
+
+    async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:  # noqa: ARG002  asyncua's
+        """As asyncua's, which takes seconds on a small machine; given up where the server is to be closed."""
+        await asyncio.to_thread(fill_address_space, _Interruptible(self))
 
     @property
     def sessions(self) -> int:
@@ -140,6 +148,23 @@ class Inner(InternalServer):
             session.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
             self.register_external_session(session)
         return session
+
+
+class Abandoned(Exception):  # noqa: N818  no error
+    """The server is to be closed while it is still being made."""
+
+
+class _Interruptible:
+    """The service that adds nodes, until the server is to be closed."""
+
+    def __init__(self, inner: Inner) -> None:
+        self._inner, self._service = inner, inner.node_mgt_service
+        self.try_add_references = inner.node_mgt_service.try_add_references
+
+    def try_add_nodes(self, nodes: Any, check: bool = True) -> Any:
+        if self._inner.unwanted:
+            raise Abandoned
+        return self._service.try_add_nodes(nodes, check=check)
 
 
 class Subscriptions(SubscriptionService):

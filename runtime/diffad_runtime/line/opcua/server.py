@@ -23,7 +23,7 @@ from diffad_runtime.health.logs import event
 from diffad_runtime.line.base import Desk
 from diffad_runtime.line.job import Job, LineState, Outcome, Phase
 from diffad_runtime.line.opcua.certificates import Identity
-from diffad_runtime.line.opcua.limits import Door, Inner, Permissions
+from diffad_runtime.line.opcua.limits import Abandoned, Door, Inner, Permissions
 from diffad_runtime.line.opcua.methods import Methods
 from diffad_runtime.line.opcua.nodes import Stand
 from diffad_runtime.line.opcua.protocol import GuardedServer
@@ -107,6 +107,8 @@ class Life:
     def stop(self) -> None:
         """End `live` soon. Any thread."""
         self._stopping = True
+        if self._inner is not None:
+            self._inner.unwanted = True
         self._nudge()
 
     def _nudge(self) -> None:
@@ -123,13 +125,12 @@ class Life:
         """
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._complain)
-        inner = Inner(self._settings, Door(self._users, self._trusted, self._open))
+        self._inner = inner = Inner(self._settings, Door(self._users, self._trusted, self._open))
         server = GuardedServer(inner, self._trusted, self.listening, self._settings.unencrypted)
-        await server.init()
         results = Results(self._settings.results)
         try:
-            if self._stopping:
-                return
+            inner.unwanted = self._stopping
+            await server.init()
             await self._introduce(server)
             space = await build(server, self._name)
             teller = Teller(space, results, self._desk.state())
@@ -137,12 +138,15 @@ class Life:
             await Methods(
                 space, self._desk, self._channel, results, lambda: teller.stand, self._started, self._prepared
             ).build()
+            if self._stopping:
+                return
             await server.start()
-            self._inner = inner
             listening()
             await self._work(teller, inner)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._last_words(server, teller, inner), _LAST_WORDS_S)
+        except Abandoned:
+            pass
         finally:
             self._inner = None
             await server.stop()

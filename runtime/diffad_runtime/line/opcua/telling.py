@@ -9,6 +9,7 @@ runs on the server's loop, one after the other. Imported only when used: needs a
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -111,6 +112,8 @@ class Teller:
             await self._flat.ready(True)
         await self._send_result(outcome, result_structure(outcome, name, state))
         self._working.pop(job.number, None)
+        # The station tells of its open jobs at its next beat only.
+        self._stand = self._stand._replace(state=replace(state, open=max(0, state.open - 1)))
 
     async def settle(self) -> None:
         """After a verdict: leave SingleExecution where nothing more is open. Not before whoever waits was told."""

@@ -162,7 +162,7 @@ def test_a_desk_that_fails_costs_an_answer_and_nothing_else(broker: Any, listen:
     topic=st.sampled_from(["trigger", "recipe"]),
 )
 def test_junk_is_answered_and_harms_nothing(
-    payload: bytes, topic: str, broker: Any, listen: Any, desk: Any, start: Any, request: Any
+    payload: bytes, topic: str, broker: Any, listen: Any, start: Any, request: Any
 ) -> None:
     state = request.node.__dict__
     if "plc" not in state:
@@ -254,7 +254,7 @@ def test_the_last_will_is_seen_when_the_process_dies(broker: Any, listen: Any) -
     assert late.wait("state")[0]["state"] == "offline"
 
 
-def test_mosquittos_own_clients_understand_us(broker: Any, desk: Any, start: Any, soon: Any) -> None:
+def test_mosquittos_own_clients_understand_us(broker: Any, start: Any, soon: Any) -> None:
     if shutil.which("mosquitto_sub") is None:
         pytest.skip("mosquitto-clients is not installed")
     at = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", "mqttv311", "-q", "1"]
@@ -341,7 +341,7 @@ def test_closed_in_every_state(make_broker: Any, desk: Any, start: Any) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("mqtt")]
 
 
-def test_a_wire_leaves_no_open_file_behind(broker: Any, desk: Any, start: Any, soon: Any) -> None:
+def test_a_wire_leaves_no_open_file_behind(broker: Any, start: Any, soon: Any) -> None:
     import gc
     import os
 

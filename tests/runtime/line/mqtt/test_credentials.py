@@ -62,8 +62,10 @@ def test_certificates_that_are_none(tmp_path: Path) -> None:
 def test_a_key_with_a_pass_phrase_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=x -passout pass:phrase".split()
-        + ["-keyout", str(key), "-out", str(certificate)],
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-subj", "/CN=x", "-passout", "pass:phrase", "-keyout", str(key), "-out", str(certificate)),
+        ],
         capture_output=True,
         check=False,
     )

@@ -14,7 +14,7 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(1, most=12, most_bytes=1000)
+        self.ledger = Ledger(1, most=12, most_bytes=1000, near=4)
         self.put_all: list[int] = []
         self.done_all: set[int] = set()
         self.disk: dict[int, Entry] = {}
@@ -97,9 +97,12 @@ class Books(RuleBasedStateMachine):
         assert ledger.unstored <= 12
 
     def teardown(self) -> None:
-        """Everything that waits comes out, in order, once."""
+        """Everything that waits comes out, in order, once; and then the disk has that and nothing else."""
         if self.writing is not None:
             self.end_writing(refused=True, most=1)
+        while self.ledger.owes:
+            self.begin_to_write()
+            self.end_writing(refused=False, most=10_000)
         self.ledger.rewind()
         out: list[int] = []
         while True:
@@ -113,6 +116,7 @@ class Books(RuleBasedStateMachine):
         assert out == sorted(set(out))
         assert len(out) == self.ledger.waiting
         assert not self.done_all & set(out)
+        assert set(self.disk) == set(out)
 
 
 Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

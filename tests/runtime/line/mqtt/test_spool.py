@@ -1,5 +1,6 @@
 """Results outlive the process, a damaged file, a full disk and a slow one; and whoever judges waits for none of it."""
 
+import logging
 import os
 import signal
 import sqlite3
@@ -72,8 +73,12 @@ def test_a_backlog_larger_than_memory_comes_in_order(make: Any) -> None:
     seqs = _put(spool, 3 * AT_HAND)
     spool.close()
     again = make()
-    newer = _put(again, 50)
-    assert _take(again, 3 * AT_HAND + 50) == seqs + newer
+    seqs += _put(again, 50)
+    assert _take(again, 3 * AT_HAND + 50, done=False) == seqs
+    for seq in seqs:
+        again.done(seq)
+    again.close()
+    assert make().status().waiting == 0
 
 
 def test_rewound_comes_again_before_the_rest(make: Any) -> None:
@@ -85,11 +90,16 @@ def test_rewound_comes_again_before_the_rest(make: Any) -> None:
     assert _take(spool, 5) == [seqs[0], *seqs[2:]]
 
 
-def test_the_oldest_go_and_are_counted(make: Any, soon: Any) -> None:
+def test_the_oldest_go_and_are_counted(make: Any, soon: Any, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("diffad_runtime").propagate = True
     spool = make(most=10)
-    seqs = _put(spool, 25)
-    soon(lambda: spool.status().waiting == 10)
+    seqs = []
+    for count in range(1, 26):
+        seqs += _put(spool, 1)
+        soon(lambda: spool.status().unstored == 0)
+        assert spool.status().waiting == min(count, 10)
     assert spool.status().lost == 15
+    assert [getattr(record, "diffad_event", "") for record in caplog.records] == ["mqtt_spool_full"]  # once
     assert _take(spool, 10) == seqs[15:]
     by_size = make(spool._folder.parent / "other", most_bytes=1000)
     seqs = _put(by_size, 30, size=100)
@@ -257,6 +267,30 @@ def test_what_the_broker_has_is_not_written_back(make: Any, tmp_path: Path) -> N
     file = SpoolFile(tmp_path / "spool")
     assert (file.count, file.size) == (0, 0)
     file.close()
+
+
+def test_a_power_cut_takes_only_the_last_second(make: Any, tmp_path: Path, soon: Any) -> None:
+    """What is in the main file alone was synced: the log beside it may be gone after a cut."""
+    spool = make()
+    _put(spool, 20)
+    path = tmp_path / "spool" / NAME
+
+    def synced() -> int:
+        (tmp_path / "after").mkdir(exist_ok=True)
+        (tmp_path / "after" / NAME).write_bytes(path.read_bytes())
+        try:
+            file = SpoolFile(tmp_path / "after")
+        except module.SpoolDamagedError:
+            return 0
+        count = file.count
+        file.close()
+        for one in (tmp_path / "after").iterdir():
+            one.unlink()
+        return count
+
+    soon(lambda: spool.status().unstored == 0)
+    assert synced() == 0
+    soon(lambda: synced() == 20, 3)
 
 
 @pytest.fixture

@@ -265,9 +265,9 @@ def start(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     return start_one
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def line(start: Callable[..., Line]) -> Iterator[Line]:
-    """A server that the tests of a file share."""
+    """A server that tests share, of all files: they leave it as they found it."""
     made = start()
     yield made
     made.adapter.close()

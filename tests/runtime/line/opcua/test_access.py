@@ -28,16 +28,17 @@ async def code_of(work: Any) -> int:
 
 
 def test_a_stranger_is_refused_and_let_in_once_trusted(
-    start: Callable[..., Any], stranger_folder: Path, run: Any, connected: Any, own: Any
+    line: Any, stranger_folder: Path, run: Any, connected: Any, own: Any
 ) -> None:
-    line = start()
+    now_known = line.folder / "trusted" / "now-known.der"
+    faults = line.adapter.status().faults
     try:
         run(refused(connected(line, stranger_folder)))
         rejected = list((line.folder / "rejected").iterdir())
         assert [path.suffix for path in rejected] == [".der"]
         assert rejected[0].read_bytes() == (stranger_folder / "own.der").read_bytes()
         assert line.adapter.status().peers == 0
-        rejected[0].rename(line.folder / "trusted" / "now-known.der")
+        rejected[0].rename(now_known)
 
         async def work() -> None:
             async with connected(line, stranger_folder) as client:
@@ -45,9 +46,9 @@ def test_a_stranger_is_refused_and_let_in_once_trusted(
                 assert line.adapter.status().peers == 1
 
         run(work())
-        assert line.adapter.status().faults == 0
+        assert line.adapter.status().faults == faults
     finally:
-        line.adapter.close()
+        now_known.unlink(missing_ok=True)
 
 
 def test_without_a_user_nobody_comes_in(line: Any, client_folder: Path, run: Any, connected: Any) -> None:
@@ -69,22 +70,18 @@ def test_without_encryption_nobody_comes_in(line: Any, run: Any) -> None:
 
 
 def test_nor_where_anonymous_users_are_welcome(
-    start: Callable[..., Any], client_folder: Path, stranger_folder: Path, run: Any, connected: Any, own: Any
+    guarded: Any, client_folder: Path, stranger_folder: Path, run: Any, connected: Any, own: Any
 ) -> None:
     """`anonymous` opens the door for programs whose certificate is trusted, no further."""
-    line = start(anonymous=True)
-    try:
-        assert run(code_of(Client(line.url, timeout=5))) == ua.StatusCodes.BadSecurityPolicyRejected
-        run(refused(connected(line, stranger_folder, as_user=False)))
+    assert run(code_of(Client(guarded.url, timeout=5))) == ua.StatusCodes.BadSecurityPolicyRejected
+    run(refused(connected(guarded, stranger_folder, as_user=False)))
 
-        async def work() -> None:
-            async with connected(line, client_folder, as_user=False) as client:
-                assert await own(client, "Line.Ready").read_value() is True
+    async def work() -> None:
+        async with connected(guarded, client_folder, as_user=False) as client:
+            assert await own(client, "Line.Ready").read_value() is True
 
-        run(work())
-        assert "without users" in line.adapter.status().last_error
-    finally:
-        line.adapter.close()
+    run(work())
+    assert "without users" in guarded.adapter.status().last_error
 
 
 def test_a_message_without_a_channel_is_not_answered_with_one(line: Any, run: Any) -> None:
@@ -142,12 +139,12 @@ def test_nobody_registers_servers(line: Any, run: Any) -> None:
 
 @pytest.fixture(scope="module")
 def guarded(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server with users."""
+    """A server with users, that takes programs without one too."""
     from diffad_runtime.line.opcua.users import write_user
 
     users = tmp_path_factory.mktemp("users") / "users"
     write_user(users, "press-3", "correct horse")
-    line = start(users=users)
+    line = start(users=users, anonymous=True)
     yield line
     line.adapter.close()
 

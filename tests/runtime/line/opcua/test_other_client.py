@@ -41,30 +41,33 @@ def visit(line: Any, own: Path, tmp_path: Path) -> subprocess.CompletedProcess[s
 
 
 def test_node_opcua_gets_its_verdict(
-    start: Callable[..., Any], client_folder: Path, tmp_path: Path, make_result: Callable[..., Result]
+    line: Any, client_folder: Path, tmp_path: Path, make_result: Callable[..., Result]
 ) -> None:
     if reason := missing():
         pytest.skip(reason)
-    line = start()
+    faults = line.adapter.status().faults
     line.desk.verdicts["part-7"] = make_result(Verdict.NG, score=3.5, part_id="part-7", recipe="right")
-    try:
-        done = visit(line, client_folder, tmp_path)
-        assert done.returncode == 0, done.stderr
-        seen = json.loads(done.stdout.splitlines()[-1])
-        assert seen["security"].endswith("#Basic256Sha256")
-        assert seen["unknownRecipe"] == "BadNotFound"
-        assert seen["prepared"] == ["Good", "right"]
-        assert seen["started"] == ["Good", "job-1"]
-        content = json.loads(seen["event"].pop("content"))
-        assert seen["event"] == {
-            "jobId": "job-1", "partId": "part-7", "resultState": 1, "verdict": "NG", "reject": True, "score": 3.5,
-        }  # fmt: skip
-        assert (content["verdict"], content["score"]) == ("NG", 3.5)
-        assert seen["state"] == "Operational"
-        assert line.desk.now.recipe == "right"
-        assert line.adapter.status().faults == 0
-    finally:
-        line.adapter.close()
+    done = visit(line, client_folder, tmp_path)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["security"].endswith("#Basic256Sha256")
+    assert seen["unknownRecipe"] == "BadNotFound"
+    assert seen["prepared"] == ["Good", "right"]
+    assert seen["started"][0] == "Good"
+    content = json.loads(seen["event"].pop("content"))
+    assert seen["event"] == {
+        "jobId": seen["started"][1],
+        "partId": "part-7",
+        "resultState": 1,
+        "verdict": "NG",
+        "reject": True,
+        "score": 3.5,
+    }
+    assert (content["verdict"], content["score"]) == ("NG", 3.5)
+    assert seen["state"] == "Operational"
+    assert line.desk.now.recipe == "right"
+    line.desk.prepare("left")
+    assert line.adapter.status().faults == faults
 
 
 def test_node_opcua_is_refused_where_nobody_trusts_it(line: Any, stranger_folder: Path, tmp_path: Path) -> None:

@@ -216,9 +216,11 @@ def test_states_are_walked_and_told(line: Any, client_folder: Path, run: Any, co
             assert (event.FromState.Text, event.ToState.Text) == ("Ready", "SingleExecution")
             assert (await auto.read_value()).Text == "SingleExecution"
             assert await last(client, own, "ResultReady") == [False]
+            line.desk.become(open=1, heartbeat=2)  # a beat while it is open
             line.desk.release("slow")
             event = await events.event(changed)
             assert (event.FromState.Text, event.ToState.Text) == ("SingleExecution", "Ready")
+            line.desk.become(open=0, heartbeat=3)
             line.desk.become(phase=Phase.FAULT, faults=("the camera is away",))
             event = await events.event(changed)
             assert (event.FromState.Text, event.ToState.Text) == ("Operational", "Error")
