@@ -4,9 +4,9 @@
 
 Times are wall clock, milliseconds, over --rounds copies of the bundle with rising versions: all bytes are read,
 written, synced and verified as on a device. On a machine that does other work too, "min" is nearest to what it takes.
-`install` is timed without its self-test, which is timed apart (ONNX Runtime, golden
-frames; with TensorRT it takes minutes the first time). `check` is what a start does with a signature: read the keys,
-verify, read versions.json. The last line is one JSON object.
+`install` is timed without its self-test, which is timed apart (ONNX Runtime, golden frames; with TensorRT it takes
+minutes the first time). `check` is what a start does with a signature: read the keys, verify, read versions.json. The
+last line is one JSON object.
 """
 
 import argparse

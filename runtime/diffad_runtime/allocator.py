@@ -1,7 +1,7 @@
-"""Keeps the C library from giving each thread a heap of its own.
+"""Keeps the C library from giving threads heaps of their own.
 
 Knows glibc's malloc. Does not know who allocates. For commands that own their process, before they start threads; an
-application that embeds the runtime may set MALLOC_ARENA_MAX=2 in its environment instead.
+application that embeds the runtime may set MALLOC_ARENA_MAX=1 in its environment instead.
 
 glibc makes up to eight heaps a core, and what one thread freed another cannot use. With a camera, judges, sinks and a
 reader that is started anew at each reconnect, a process grows for hours until each heap has seen its worst moment.

@@ -34,7 +34,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
             return _tiff(data)
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             return _webp(data)
-    except (IndexError, struct.error):
+    except (IndexError, OverflowError, struct.error):  # a place beyond the file, or beyond any
         pass
     return None
 

@@ -82,6 +82,9 @@ class _Reader:
         for field, kind, _, payload in self._wire.fields(view):
             if field == 7 and kind == BYTES:
                 found.append(self._graph(payload))
+            elif field == 8:
+                for domain in self._inside(payload, 1):
+                    self._text(domain)
             elif field in {20, 25}:
                 raise self._refused("brings functions or training of its own")
         if len(found) != 1:
@@ -98,9 +101,12 @@ class _Reader:
             elif field == 5:
                 name, weight = self._tensor(payload)
                 weights[name] = weight
-            elif field == 11:
+            elif field in {11, 12, 13}:  # of outputs and what lies between only the names are looked at
                 name, sizes = self._value(payload)
-                inputs[name] = sizes
+                if field == 11:
+                    inputs[name] = sizes
+            elif field == 2:
+                self._text(payload)
             elif field == 15:
                 raise self._refused("holds sparse tensors")
         return Graph(nodes, weights, {name: sizes for name, sizes in inputs.items() if name not in weights})
@@ -122,6 +128,8 @@ class _Reader:
                 if name in attributes:
                     raise self._refused(f"gives an operator the attribute {name!r:.60} twice")
                 attributes[name] = value
+            elif field == 3:
+                self._text(payload)
             elif field == 7:
                 domain = self._text(payload)
             elif field in {8, 10}:
@@ -146,7 +154,7 @@ class _Reader:
             elif field == 3 and kind == VARINT:
                 value = signed(number)
             elif field == 4:
-                value = bytes(payload[:200]).decode("utf-8", "replace")
+                value = self._text(payload)
             elif field == 5 and 5 not in kinds:
                 value = self._tensor(payload)[1]
             elif field == 8:
@@ -246,13 +254,14 @@ class _Reader:
         return found
 
     def _text(self, payload: memoryview) -> str:
+        """Any name. All are looked at: an engine that refuses a graph repeats them to whoever reads its message."""
         if len(payload) > 1000:
             raise self._refused("holds a name of more than 1000 characters")
         try:
             text = bytes(payload).decode()
         except UnicodeDecodeError:
             text = "\0"
-        if not text.isprintable():  # an engine that refuses the graph repeats its names
+        if not text.isprintable():
             raise self._refused("holds a name that cannot be printed")
         return text
 

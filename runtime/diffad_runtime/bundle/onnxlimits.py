@@ -84,7 +84,7 @@ def _worked_out(
         made = output_shapes(call)
     except ShapeError as error:
         raise BundleError(f"{where} cannot be worked out: {error}", mend=MEND) from None
-    if len(node.outputs) > len(made):
+    if not 1 <= len(node.outputs) <= len(made):
         raise BundleError(f"{where} gives {len(node.outputs)} outputs, expected {len(made)}", mend=MEND)
     return call, made
 

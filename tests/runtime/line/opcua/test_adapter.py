@@ -20,15 +20,17 @@ from diffad_runtime.line.opcua.settings import OpcUaSettings
 asyncua = pytest.importorskip("asyncua", reason="needs the extra [line]: asyncua")
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate()}
+def threads() -> set[threading.Thread]:
+    """Those of servers."""
+    return {thread for thread in threading.enumerate() if thread.name == "opcua"}
 
 
 def test_closing_is_quick_with_clients_and_leaves_nothing(
     start: Callable[..., Any], client_folder: Path, run: Any, connected: Any, own: Any
 ) -> None:
+    before = threads()
     line = start()
-    assert "opcua" in threads()
+    assert len(threads() - before) == 1
     took = 0.0
 
     class Words:
@@ -64,7 +66,7 @@ def test_closing_is_quick_with_clients_and_leaves_nothing(
     run(work())
     assert 0 < took < 2
     assert words.said[-1] == "stopped"
-    assert "opcua" not in threads()
+    assert threads() == before
     assert not line.adapter.status().connected
     line.adapter.close()
     with socket.create_server(("127.0.0.1", line.adapter.port)):
@@ -73,6 +75,7 @@ def test_closing_is_quick_with_clients_and_leaves_nothing(
 
 
 def test_close_in_every_state(tmp_path: Path, make_desk: Any, make_outcome: Callable[..., Outcome]) -> None:
+    before = threads()
     settings = OpcUaSettings(endpoint="opc.tcp://127.0.0.1:0", folder=tmp_path)
     adapter = OpcUaAdapter(settings)
     adapter.show(make_outcome())
@@ -92,10 +95,10 @@ def test_close_in_every_state(tmp_path: Path, make_desk: Any, make_outcome: Call
     starting.join(5)
     assert not starting.is_alive()
     for _ in range(600):
-        if "opcua" not in threads():
+        if threads() == before:
             break
         time.sleep(0.05)
-    assert "opcua" not in threads()
+    assert threads() == before
 
 
 def test_a_taken_port(tmp_path: Path, make_desk: Any) -> None:
@@ -116,6 +119,7 @@ def test_an_address_of_another_machine(tmp_path: Path, make_desk: Any) -> None:
 def test_files_that_cannot_be_used(tmp_path: Path, make_desk: Any) -> None:
     (tmp_path / "own.der").write_text("junk")
     (tmp_path / "own.key.pem").write_text("junk")
+    before = threads()
     for settings in (
         OpcUaSettings(endpoint="opc.tcp://127.0.0.1:0", folder=tmp_path),
         OpcUaSettings(endpoint="opc.tcp://127.0.0.1:0", folder=tmp_path / "own.der"),
@@ -125,7 +129,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, make_desk: Any) -> None:
         with pytest.raises(InputError) as told:
             adapter.start(make_desk())
         assert told.value.mend
-        assert "opcua" not in threads()
+        assert threads() == before
 
 
 def test_without_asyncua_it_says_so(tmp_path: Path, make_desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
