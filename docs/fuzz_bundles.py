@@ -18,6 +18,7 @@ Exit code 1 where anything was found.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -41,10 +42,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--real", type=Path, help="a bundle as exports make them, for every 40th input")
+    parser.add_argument("--real", type=Path, help="a bundle as exports make them, for every 200th input")
     parser.add_argument("--engines", type=int, default=0, help="accepted bundles that onnxruntime is given")
     parser.add_argument("--only", type=int, help="run this input alone and say what came of it")
     asked = parser.parse_args()
+    for ends in (signal.SIGINT, signal.SIGTERM):  # in the background Ctrl-C comes ignored
+        signal.signal(ends, signal.default_int_handler)
     until = time.monotonic() + 60 * asked.minutes
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(asked.seed, Path(folder), asked.real)

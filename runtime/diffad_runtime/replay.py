@@ -39,7 +39,10 @@ class Judge(Protocol):
     """What replay needs of an Inspector."""
 
     rules: DecisionRules
-    bundle_digest: str
+
+    @property
+    def bundle_digest(self) -> str:
+        """Of the bundle that judges."""
 
     def judge(self, frame: Frame, part_id: str = "", recipe: str | int | None = None) -> Result:
         """As Inspector.judge."""

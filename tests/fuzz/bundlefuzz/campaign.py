@@ -23,8 +23,8 @@ BOUND_TIMES, BOUND_MB = 64.0, 320.0
 BOUND_S, BOUND_S_PER_MB = 5.0, 10.0
 """Seconds of one core that it may take, and for each megabyte of it."""
 _TWICE_EVERY = 20
-_TRACED_EVERY = 25
-_REAL_EVERY = 40
+_TRACED_EVERY = 50
+_REAL_EVERY = 200
 _MOST_FAULTS = 200
 
 LAYERS = (
@@ -72,7 +72,7 @@ class Campaign:
 
     Args:
         seed: any.
-        real: a bundle as exports make them, for every 40th input; None: none.
+        real: a bundle as exports make them, for every 200th input; None: none.
         kinds: what is made.
         folder: empty, for the inputs.
     """

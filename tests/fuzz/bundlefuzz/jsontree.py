@@ -24,6 +24,9 @@ class Raw:
     text: str
 
 
+_MOST_BYTES = 6 << 20
+
+
 def tree(value: Any) -> Any:
     """Plain values with Pairs for dicts, fresh throughout."""
     if isinstance(value, dict):
@@ -42,6 +45,8 @@ def mutate(rng: random.Random, value: Any) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         _change(rng, root)
     written = write(root[0])
+    if len(written) > _MOST_BYTES:  # refused by its length like any other, and it takes seconds to make
+        return mutate(rng, value)
     if rng.random() < 0.03:
         written = rng.choice(
             (

@@ -259,6 +259,11 @@ class Line(RuleBasedStateMachine):
         assert not (edge and shown) or self.handshake.shown is None
         self.held_high = high and (self.held_high or (edge and shown is not None))
 
+    @precondition(lambda self: self.handshake.ack_high and self.handshake.results_ready)
+    @rule()
+    def the_level_is_still_high(self) -> None:
+        self.take(hands.ack_level(self.handshake, True, self.now))
+
     @rule(offset=st.sampled_from([-1, 0, 0, 0, 1]))
     def ack_by_number(self, offset: int) -> None:
         number = (self.handshake.number + offset) % (hands.NUMBERS + 1)

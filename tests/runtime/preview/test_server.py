@@ -305,7 +305,7 @@ def test_many_requests_on_one_connection(serve: Serve, judge: Judge) -> None:
 
 
 def test_an_application_that_breaks_ends_no_server() -> None:
-    async def broken(*_: Any) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
         raise RuntimeError("no")
 
     listening = listen("127.0.0.1", 0)

@@ -25,6 +25,7 @@ def pictures() -> Callable[[Path, int], Path]:
             if number % 3 == 0:
                 image[20:45, 10 : 40 + number % 7] = 255 * (number % 2)
             write_png(folder / "abc"[number % 3] / f"{number:04d}.png", image)
+        (folder / "b").mkdir(exist_ok=True)
         (folder / "b" / "broken.png").write_bytes(b"no picture")
         return folder
 

@@ -149,14 +149,15 @@ class Ledger:
         """What the disk has above `at_hand`: at most `limit` rows, the `bad` among them damaged."""
         self._lose(set(bad))
         self._done.extend(bad)
-        more = list(rows)
+        over = set(self._done)  # given up while they were being written
+        more = [entry for entry in rows if entry.seq not in over]
         if len(rows) + len(bad) < limit:  # no more there: what follows has not been stored
             above = max([self._at_hand, *(entry.seq for entry in rows), *bad])
             rest = [entry for entry in self._unstored.values() if entry.seq > above]
             more += rest[: self._near]
             self._behind = len(rest) > self._near
         self._ready.extend(more)
-        self._at_hand = max([self._at_hand, *(entry.seq for entry in more), *bad])
+        self._at_hand = max([self._at_hand, *(entry.seq for entry in (*rows, *more)), *bad])
 
     def disk_lost(self) -> int:
         """The disk has nothing any more; how many were lost with it. What is in memory has to be stored again."""

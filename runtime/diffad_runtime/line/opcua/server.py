@@ -37,6 +37,7 @@ from diffad_runtime.line.opcua.users import Users
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 1000
 _LAST_WORDS_S = 0.5
+_LISTEN_S = 0.05
 
 
 class Life:
@@ -189,6 +190,7 @@ class Life:
         state = server.get_node(ua.ObjectIds.Server_ServerStatus_State)
         await state.write_value(ua.ServerState.Shutdown, ua.VariantType.Int32)
         await inner.subscription_service.hurry()
+        await asyncio.sleep(_LISTEN_S)  # a client that was told just before asks again before it can be told more
 
     async def _introduce(self, server: GuardedServer) -> None:
         settings = self._settings

@@ -46,12 +46,14 @@ def test_closing_is_quick_with_clients_and_leaves_nothing(
         nonlocal took
         try:
             async with (
-                connected(line, client_folder, timeout=1) as client,
-                connected(line, client_folder, timeout=1) as other,
+                connected(line, client_folder) as client,
+                connected(line, client_folder) as other,
             ):
                 subscription = await client.create_subscription(20, words)
                 await subscription.subscribe_data_change(own(client, "Line.State"))
                 await other.create_subscription(1000, words)
+                for one in (client, other):  # they need not wait long for a server that is gone
+                    one.uaclient.protocol.timeout = 1
                 # One that came in and reads nothing any more, and one that never said a word.
                 other.uaclient.protocol.transport.pause_reading()
                 silent = socket.create_connection(("127.0.0.1", line.adapter.port))
