@@ -3,7 +3,8 @@
     python docs/time_models.py demo-out/model.diffad [--rounds 10] [--folder DIR] [--json]
 
 Times are wall clock, milliseconds, over --rounds copies of the bundle with rising versions: all bytes are read,
-written, synced and verified as on a device. On a machine that does other work too, "min" is nearest to what it takes.
+written, synced and verified as on a device. "cpu" is the processor's time, median: on a machine that does other work
+too, as its load tells, it is nearest to what a step takes, but for waiting for the disk.
 `install` is timed without its self-test, which is timed apart (ONNX Runtime, golden frames; with TensorRT it takes
 minutes the first time). `check` is what a start does with a signature: read the keys, verify, read versions.json. The
 last line is one JSON object.
@@ -36,10 +37,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the last line only")
     arguments = parser.parse_args()
     times: dict[str, list[float]] = {}
+    work: dict[str, list[float]] = {}
 
     def timed(name: str, do: Callable[[], T], of: int = 1) -> T:
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         found = do()
+        work.setdefault(name, []).append(1e3 * (time.process_time() - worked) / of)
         times.setdefault(name, []).append(1e3 * (time.perf_counter() - began) / of)
         return found
 
@@ -74,13 +77,18 @@ def main() -> int:
         "load": round(os.getloadavg()[0], 1),
         "rounds": arguments.rounds,
         "ms": {
-            name: {"min": round(min(one), 4), "p50": round(float(np.median(one)), 4), "max": round(max(one), 4)}
+            name: {
+                "cpu": round(float(np.median(work[name])), 4),
+                "min": round(min(one), 4),
+                "p50": round(float(np.median(one)), 4),
+                "max": round(max(one), 4),
+            }
             for name, one in times.items()
         },
     }
     if not arguments.json:
         for step, one in line["ms"].items():  # type: ignore[attr-defined]
-            print(f"{step:32} {one['min']:10.3f} {one['p50']:10.3f} {one['max']:10.3f} ms")
+            print(f"{step:32}" + "".join(f"  {name} {value:10.3f}" for name, value in one.items()) + "  ms")
     print(json.dumps(line))
     return 0
 

@@ -29,7 +29,7 @@ from diffad_runtime.sources import open_source
 from diffad_runtime.synthetic import LineConfig, SyntheticLine
 
 FPS, SECONDS = 30, 20.0
-RULES = DecisionRules(pixel_threshold=0.85, image_threshold=9.0, image_score=ImageScore(pixels=20))
+RULES = DecisionRules(pixel_threshold=0.75, image_threshold=9.0, image_score=ImageScore(pixels=20))
 VIEWER = """
 import http.client, json, sys, time
 connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))

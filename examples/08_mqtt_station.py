@@ -22,7 +22,7 @@ from diffad_runtime.line.settings import Address
 ADDRESS = Address(site="plant-1", line="press-3", station="left")
 
 
-def main(model: str, broker: str, camera: str = "synthetic://line?fps=20", parts: str = "1000000") -> None:
+def main(model: str, broker: str, camera: str = "synthetic://line?fps=10&size=256", parts: str = "1000000") -> None:
     left, done = [int(parts)], threading.Event()
 
     def judged(result: Result) -> None:

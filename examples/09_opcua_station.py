@@ -20,7 +20,7 @@ from diffad_runtime.line.opcua.settings import OpcUaSettings
 
 async def plc(url: str, parts: int) -> None:
     """Trigger, wait until the result is of that job, read it; all values of one read are of one result."""
-    async with Client(url) as client:
+    async with Client(url, timeout=30) as client:
         space = await client.get_namespace_index("urn:diffad-edge:line")
         line, last = (client.get_node(f"ns={space};s={name}") for name in ("Line", "Line.LastResult"))
         names = ("JobId", "Verdict", "Reject", "Code", "Score")
@@ -32,7 +32,7 @@ async def plc(url: str, parts: int) -> None:
             print(f"part {number}", *(f"{name} {value}" for name, value in zip(names[1:], told[1:], strict=True)))
 
 
-def main(model: str, camera: str = "synthetic://line?fps=20", port: str = "4840") -> None:
+def main(model: str, camera: str = "synthetic://line?fps=10&size=256", port: str = "4840") -> None:
     url = f"opc.tcp://127.0.0.1:{port}"
     opcua = OpcUaAdapter(OpcUaSettings(endpoint=url, anonymous=True, unencrypted=True))
     with Inspector.open(model) as inspector:

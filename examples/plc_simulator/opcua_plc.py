@@ -62,10 +62,10 @@ class OpcUaPlc(Plc):
         self._loop.close()
 
     def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _connect(self) -> None:
-        client = Client(self._url, timeout=10)
+        client = Client(self._url, timeout=30)
         certificate, key, server = self._files
         if certificate is not None and key is not None:
             client.application_uri = "urn:plc-simulator"

@@ -13,8 +13,8 @@ import pytest
 from bundlefuzz import bases, watch
 from bundlefuzz.campaign import LAYERS, Campaign, Tally, beyond
 from bundlefuzz.enginechild import EngineChild
+from bundlefuzz.heavy import HEAVY
 from bundlefuzz.kinds import KINDS
-from bundlefuzz.onnxes import HEAVY
 from bundlefuzz.watch import Seen, Watch
 
 from diffad_runtime.bundle import reader, strictjson

@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 from bundlefuzz import bases, jsontree, pictures, wire, zips
 from bundlefuzz.campaign import beyond
-from bundlefuzz.onnxes import EXTRA, HEAVY, LONG_ENTRY, LONG_LOCATION
+from bundlefuzz.heavy import HEAVY
+from bundlefuzz.onnxes import EXTRA, LONG_ENTRY, LONG_LOCATION
 from bundlefuzz.targets import Targets
 from bundlefuzz.watch import Seen, Watch
 from bundlefuzz.wire import BYTES, VARINT, Field

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from diffad_runtime.bundle.onnxcall import Call, ShapeError
 from diffad_runtime.bundle.onnxgraph import read_graph
 from diffad_runtime.bundle.onnxlimits import check_limits
-from diffad_runtime.bundle.onnxshapes import RULES, Call, ShapeError, output_shapes
+from diffad_runtime.bundle.onnxshapes import RULES, output_shapes
 from diffad_runtime.errors import BundleError
 
 Sizes = tuple[int, ...]
@@ -259,6 +260,10 @@ def test_all_values_together_and_the_work_are_bounded() -> None:
         ),
         (lambda m: m.graph.node[0].attribute.add(name="a").g.node.add(), "graphs or tensors inside attributes"),
         (lambda m: m.graph.node[0].attribute.add(name="a", i=1, s=b"1"), "'a' two values"),
+        (lambda m: m.graph.node.add(op_type="AveragePool", input=["x"]), "cannot be worked out|gives 0 outputs"),
+        (lambda m: m.graph.node.add(op_type="Relu", input=["x"]), "gives 0 outputs, expected"),
+        (lambda m: m.graph.output[0].MergeFromString(b"\x0a\x03\x1b[2"), "name that cannot be printed"),
+        (lambda m: m.graph.node.add(op_type="Relu", name="\x7f"), "name that cannot be printed"),
         (lambda m: m.functions.add(name="f"), "functions or training"),
         (lambda m: m.training_info.add(), "functions or training"),
         (lambda m: m.graph.sparse_initializer.add(), "sparse tensors"),

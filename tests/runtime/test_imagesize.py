@@ -57,7 +57,20 @@ def test_damage_gives_a_size_or_none(suffix: str, at: int, junk: bytes, cut: int
     assert found is None or len(found) == 2
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a", b"P6 9 9 255\n", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"RIFF"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"II+\0" + b"\xff" * 12,
+        b"MM\0*" + b"\xff" * 8,
+        b"GIF89a",
+        b"P6 9 9 255\n",
+        b"\x89PNG\r\n\x1a\n",
+        b"BM",
+        b"II*\0",
+        b"RIFF",
+    ],
+)
 def test_others_have_none(data: bytes) -> None:
     assert image_size(data) is None
 

@@ -1,11 +1,17 @@
 """Every example, run as its first lines say, on a real bundle."""
 
 import csv
+import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -175,6 +181,63 @@ def test_usb_camera(golden_bundle: Path, tmp_path: Path) -> None:
     assert all(re.match(r"(OK|NG|ERROR) +score +\d+\.\d+  (streaming|ended)", row) for row in printed)
     pictures = sorted(path.name for path in (tmp_path / "looks").iterdir())
     assert pictures == [f"{number:02d}.png" for number in range(8)]
+
+
+def _port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_mqtt_station(golden_bundle: Path, tmp_path: Path) -> None:
+    mqtt = pytest.importorskip("paho.mqtt.client", reason="the extra [line] is not installed")
+    broker = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if broker is None:
+        pytest.skip("mosquitto is not installed")
+    port, told, listening = _port(), list[dict[str, Any]](), threading.Event()
+    (tmp_path / "broker").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen([broker, "-c", str(tmp_path / "broker")], stdout=quiet, stderr=quiet) as serving:
+        try:
+            arguments = [str(golden_bundle), f"127.0.0.1:{port}", "synthetic://line?fps=20&size=96", "3"]
+            running = subprocess.Popen(
+                [sys.executable, str(EXAMPLES / "08_mqtt_station.py"), *arguments],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+            client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+            client.on_subscribe = lambda *_: listening.set()
+            client.on_message = lambda _client, _data, message: told.append(json.loads(message.payload))
+            assert running.stdout is not None
+            assert running.stdout.readline() == "ready for triggers\n"
+            client.connect("127.0.0.1", port)
+            client.loop_start()
+            client.subscribe("diffad/plant-1/press-3/left/result", 1)
+            assert listening.wait(10)
+            for number in range(3):
+                message = json.dumps({"job_id": f"job {number}", "deadline_ms": 5000})
+                client.publish("diffad/plant-1/press-3/left/trigger", message, qos=1)
+                time.sleep(0.2)
+            printed = running.communicate(timeout=60)[0]
+            client.loop_stop()
+        finally:
+            running.kill()
+            serving.kill()
+    assert running.returncode == 0, printed
+    assert re.findall(r"job (\d) +(?:OK|NG|ERROR)", printed) == ["0", "1", "2"]
+    assert [one["job_id"] for one in told] == ["job 0", "job 1", "job 2"]
+    assert printed.splitlines()[-1].startswith("3 verdicts sent, 0 wait")
+
+
+def test_opcua_station(golden_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("asyncua", reason="the extra [line] is not installed")
+    done = example(
+        "09_opcua_station.py", golden_bundle, "synthetic://line?fps=20&size=96", str(_port()), folder=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = re.findall(r"part (\d) Verdict (OK|NG|ERROR) Reject (True|False) Code \d+ Score", done.stdout)
+    assert [number for number, _, _ in told] == list("01234")
+    assert all((verdict == "OK") == (reject == "False") for _, verdict, reject in told)
 
 
 def test_recipe_and_roi(golden_bundle: Path, parts: Path, tmp_path: Path) -> None:

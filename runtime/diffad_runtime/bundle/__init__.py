@@ -4,6 +4,7 @@ container.py    bytes <-> named members; one canonical form, so that every byte 
 protobuf.py     the wire format of protobuf, read strictly
 onnxscan.py     where tensors can hide in ONNX, just enough to refuse data kept outside the file
 onnxgraph.py    nodes, weights and sizes of a graph
+onnxcall.py     one operator and what it is given
 onnxshapes.py   how large the values become that it computes
 onnxlimits.py   what it may ask of an engine
 golden.py       frames with their known answer, there and back

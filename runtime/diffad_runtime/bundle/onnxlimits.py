@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Final
 
+from diffad_runtime.bundle.onnxcall import Call, Shape, ShapeError
 from diffad_runtime.bundle.onnxgraph import MEND, Graph, Node, Weight, read_graph
-from diffad_runtime.bundle.onnxshapes import RULES, Call, Shape, ShapeError, output_shapes
+from diffad_runtime.bundle.onnxshapes import RULES, output_shapes
 from diffad_runtime.errors import BundleError
 
 MOST_NODES: Final = 20_000

@@ -1,79 +1,17 @@
 """How large the values become that a graph computes: the output sizes of each operator that a graph of ours may use.
 
 Knows ONNX's rules of sizes, opsets 13 to 24, where all sizes are fixed. Does not know values beyond small constants,
-nor limits (onnxlimits.py). What an operator is not listed for here, it is not run for.
+nor limits (onnxlimits.py). An operator that is not listed here is not run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, floor, prod
-from typing import Final, TypeVar
+from typing import Final
 
-from diffad_runtime.bundle.onnxgraph import TYPES, Attribute, Node, Weight
+from diffad_runtime.bundle.onnxcall import Call, Shape, ShapeError, broadcast
+from diffad_runtime.bundle.onnxgraph import TYPES, Weight
 
-Shape = tuple[int, ...]
-Constants = Mapping[str, Weight]
-_Kind = TypeVar("_Kind")
-_Rule = Callable[["Call"], Sequence[Shape]]
-
-
-class ShapeError(ValueError):
-    """An operator that cannot be worked out: another number of inputs, sizes that do not fit, no constant."""
-
-
-class Call:
-    """A node with the sizes of what it is given.
-
-    Args:
-        node: of the graph.
-        shapes: of its inputs; () stands for one that is left out too.
-        constants: weights by name.
-    """
-
-    def __init__(self, node: Node, shapes: Sequence[Shape], constants: Constants) -> None:
-        self.node, self.shapes, self._constants = node, shapes, constants
-
-    def shape(self, index: int) -> Shape:
-        """Of an input that must be there."""
-        if index >= len(self.shapes) or not self.node.inputs[index]:
-            raise ShapeError(f"input {index} is missing")
-        return self.shapes[index]
-
-    def has(self, index: int) -> bool:
-        """Whether an input is given."""
-        return index < len(self.node.inputs) and bool(self.node.inputs[index])
-
-    def constants(self, index: int) -> tuple[float, ...] | None:
-        """Numbers of an input that is a small weight; None where it is none."""
-        self.shape(index)
-        weight = self._constants.get(self.node.inputs[index])
-        return None if weight is None else weight.numbers
-
-    def constant(self, index: int) -> tuple[float, ...]:
-        """Numbers of an input that must be a small weight."""
-        numbers = self.constants(index)
-        if numbers is None:
-            raise ShapeError(f"input {index} is not a constant of a few numbers")
-        return numbers
-
-    def integers(self, index: int) -> tuple[int, ...]:
-        """As `constant`, of a weight of integers."""
-        numbers = self.constant(index)
-        whole = tuple(number for number in numbers if isinstance(number, int))
-        if len(whole) != len(numbers):
-            raise ShapeError(f"input {index} is not of integers")
-        return whole
-
-    def number(self, name: str, default: int) -> int:
-        """An attribute that is one integer."""
-        return _of(int, self.node.attributes.get(name, default), name)
-
-    def numbers(self, name: str, default: Shape) -> Shape:
-        """An attribute that is a list of integers."""
-        return _of(tuple, self.node.attributes.get(name, default), name)
-
-    def word(self, name: str, default: str) -> str:
-        """An attribute that is text."""
-        return _of(str, self.node.attributes.get(name, default), name)
+_Rule = Callable[[Call], Sequence[Shape]]
 
 
 def output_shapes(call: Call) -> Sequence[Shape]:
@@ -89,12 +27,6 @@ def output_shapes(call: Call) -> Sequence[Shape]:
     return made
 
 
-def _of(kind: type[_Kind], value: Attribute, name: str) -> _Kind:
-    if not isinstance(value, kind):
-        raise ShapeError(f"its attribute {name!r} is {value!r:.40}")
-    return value
-
-
 def _same(call: Call) -> list[Shape]:
     # Statistics and masks that some give besides are no larger.
     return [call.shape(0)] * len(call.node.outputs)
@@ -102,18 +34,6 @@ def _same(call: Call) -> list[Shape]:
 
 def _broadcast(call: Call) -> list[Shape]:
     return [broadcast(*(call.shape(index) for index in range(len(call.node.inputs))))]
-
-
-def broadcast(*shapes: Shape) -> Shape:
-    """Sizes that several come to together, aligned at the end; of two, one is 1 or they are equal."""
-    rank = max((len(shape) for shape in shapes), default=0)
-    sides: list[int] = []
-    for axis in range(rank):
-        found = {shape[axis - rank + len(shape)] for shape in shapes if axis - rank + len(shape) >= 0} - {1}
-        if len(found) > 1:
-            raise ShapeError(f"sizes {', '.join(map(str, shapes)):.80} do not go together")
-        sides.append(found.pop() if found else 1)
-    return tuple(sides)
 
 
 def _window(call: Call, kernel: Shape, shape: Shape) -> Shape:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffad_edge.cli.arguments import DeviceOption, JsonOption, SeedOption, frame_size_of
+from diffad_edge.cli.trustoptions import PassphraseOption
 from diffad_edge.cli.workstation import workstation
 
 
@@ -38,6 +39,11 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="MODEL.diffad", help="The bundle.", show_default=False)
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", metavar="NAME.key", help="Private half of the key that signs.", show_default="unsigned"),
+    ] = None,
+    passphrase: PassphraseOption = None,
     triton: Annotated[
         Path | None,
         typer.Option(
@@ -200,6 +206,10 @@ def export(
         return
     if data is None or out is None:
         raise typer.BadParameter("Missing option '--data' or '--out': a run is exported with both.")
+    if sign is not None:  # a key that cannot be used is said before the work, not after it
+        from diffad_runtime.trust.keys import read_private
+
+        read_private(sign, passphrase)
     from diffad_edge.cli.searchview import Watch
     from diffad_edge.cli.workstationview import show_export
 
@@ -235,9 +245,18 @@ def export(
             seed=seed,
             watch=watch,
         )
+    if sign is not None:
+        _sign(out, sign, passphrase)
     if triton is not None:
         _for_triton(out, triton, triton_on, json=False)
     show_export(summary, json=json)
+
+
+def _sign(model: Path, key: Path, passphrase: str | None) -> None:
+    from diffad_edge.cli.output import note
+    from diffad_runtime.trust import sign_bundle
+
+    note(f"signed by key {sign_bundle(model, key, passphrase=passphrase).key_id}")
 
 
 def _for_triton(model: Path, folder: Path | None, kind: str, *, json: bool) -> None:

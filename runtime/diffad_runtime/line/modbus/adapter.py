@@ -201,7 +201,7 @@ class ModbusAdapter(Adapter):
         else:
             with self._lock:
                 self._requests = replace(self._requests, recipe=None)
-                self._draw()
+            self.state(self._desk.state())  # whoever reads back what he asked for should find it
 
     def _ask(self, number: int, part_id: str) -> None:
         assert self._desk is not None

@@ -4,7 +4,8 @@ Knows function codes and which exception says what. Does not know sockets, nor w
 
 Of pymodbus only the messages are used: each function's request, with its checks, and the answer that it makes of a data
 store. These are asked for values and never wait, so that one call answers one request, with nothing in between. Its
-server is not used: see server.py. `datastore_update` is named so since pymodbus 3.12, and was looked at up to 3.16.
+server is not used: see server.py. Tried with pymodbus 3.15.0 and 3.16.1; 3.12.1 lets some wrong lengths pass, and
+before 3.12 `datastore_update` has another name.
 """
 
 import struct

@@ -147,9 +147,9 @@ class Ledger:
 
     def fetched(self, rows: Sequence[Entry], bad: Sequence[int], limit: int) -> None:
         """What the disk has above `at_hand`: at most `limit` rows, the `bad` among them damaged."""
-        self._lose(set(bad))
+        over = set(self._done)  # given up while they were being written, and counted
+        self._lose(set(bad) - over)
         self._done.extend(bad)
-        over = set(self._done)  # given up while they were being written
         more = [entry for entry in rows if entry.seq not in over]
         if len(rows) + len(bad) < limit:  # no more there: what follows has not been stored
             above = max([self._at_hand, *(entry.seq for entry in rows), *bad])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from diffad_runtime.errors import InputError, MissingExtraError
+from diffad_runtime.errors import InputError
 from diffad_runtime.line.outputs.lines import Lines
 from diffad_runtime.line.outputs.settings import Lines as Wired
 from diffad_runtime.line.outputs.settings import Signal
@@ -35,11 +35,14 @@ class JetsonPins(Lines):
             gpio.setmode(gpio.BOARD)
             gpio.setup(pins, gpio.OUT, initial=[int(one.active_low) for one in self._wired.values()])
         except ImportError as error:
-            raise MissingExtraError("Jetson.GPIO", extra="line", purpose="driving the pins of a Jetson") from error
+            raise InputError(  # no extra brings it: elsewhere than on a Jetson it does not even import
+                "driving the pins of a Jetson needs the package 'Jetson.GPIO', which is not installed",
+                mend="Run: pip install Jetson.GPIO",
+            ) from error
         except Exception as error:  # it raises bare Exception where the board is not one that it knows
             raise InputError(
                 f"cannot have the pins {', '.join(map(str, pins))}: {error}",
-                mend="This needs a Jetson, a user of the group gpio, and pins that nobody else has",
+                mend="This needs a Jetson, rights to its /dev/gpiochip0, and pins that nobody else has",
             ) from error
         self._gpio = gpio
 

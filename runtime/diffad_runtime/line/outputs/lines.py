@@ -18,7 +18,7 @@ class Lines(ABC):
 
         Raises:
             InputError: they cannot be had: not there, taken by another program, no permission.
-            MissingExtraError: its package is not installed.
+            MissingExtraError: its package is not installed; InputError where no extra brings it.
         """
 
     @abstractmethod

@@ -157,7 +157,7 @@ class TestJetson:
 
     def test_this_is_no_jetson(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "Jetson.GPIO", None)
-        with pytest.raises(MissingExtraError, match=r"Jetson\.GPIO"):
+        with pytest.raises(InputError, match=r"pip install Jetson\.GPIO"):
             JetsonPins(PINS).open()
 
 
