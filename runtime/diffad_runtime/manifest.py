@@ -34,6 +34,7 @@ _Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
 _Count = Annotated[int, Field(le=1 << 53)]
 _Level = Annotated[int, Field(ge=0, le=100_000)]
 _Side = Annotated[int, Field(ge=1, le=1 << 16)]
+_LEAST_RATE: Final = 1e-12  # one in so many images can still be counted
 # Compared as float32, whose range ends at 3e38.
 _Value = Annotated[float, Field(ge=-1e30, le=1e30)]
 
@@ -100,9 +101,11 @@ class Thresholds(_Strict):
     pixel: _Value
     image: _Value
     good_images: _Count = Field(ge=1, description="good images that the thresholds were set on")
-    false_reject_rate: float = Field(gt=0, le=1, description="asked for, share of good parts; 1: none was")
+    false_reject_rate: float = Field(ge=_LEAST_RATE, le=1, description="asked for, share of good parts; 1: none was")
     guaranteed_rate: float = Field(gt=0, le=1, description="bound on the chance that the next good part is rejected")
-    pixel_rate: float = Field(gt=0, lt=1, description="asked for, share of good pixels above the pixel threshold")
+    pixel_rate: float = Field(
+        ge=_LEAST_RATE, lt=1, description="asked for, share of good pixels above the pixel threshold"
+    )
     confident_rate: float | None = Field(
         default=None, gt=0, le=1, description="with 95 % confidence these images gave no higher false reject rate"
     )

@@ -100,6 +100,7 @@ BUNDLES: dict[str, tuple[Bundle, str]] = {
     ),
     "a count beyond float64": (_inside("normal_scores", count=10**400, ranks=[1, 5, 10**400]), "normal_scores.count"),
     "a threshold beyond float32": (_inside("thresholds", pixel=1e39), "thresholds.pixel"),
+    "a rate whose images nobody can count": (_inside("thresholds", pixel_rate=1e-320), "thresholds.pixel_rate"),
     "a threshold beyond float64": (_inside("thresholds", pixel=10**400), "thresholds.pixel"),
     "a date without a time in other zones": (_manifest(created="0001-01-01T00:00:00+23:59"), "created: .*1970 to 9998"),
     "a date of no zone": (_manifest(created="2026-01-01T00:00:00"), "created: .*timezone"),

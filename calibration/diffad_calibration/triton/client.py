@@ -16,6 +16,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class TritonEngine(Engine):
 
     def __init__(self, url: str, served: Served, *, timeout_s: float = 30.0) -> None:
         try:
-            from tritonclient import http  # noqa: PLC0415  said in words where it is missing
+            http: Any = import_module("tritonclient.http")  # has no types
         except (ImportError, RuntimeError) as error:  # RuntimeError: there, but without its HTTP part
             raise MissingExtraError("tritonclient[http]", extra="triton", purpose="asking a Triton server") from error
         self._http, self._model, self._where = http, served.model, f"model {served.model!r} at {url}"

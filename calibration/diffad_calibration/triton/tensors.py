@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx  # noqa: TID251  calibration is where graphs are read
-from google.protobuf.message import DecodeError
 
 from diffad_calibration.triton.pbtxt import Message, Word
 from diffad_runtime.engines.signature import Node, Nodes, check_signature
@@ -43,8 +42,10 @@ def tensors_of(graph: bytes, what: str) -> GraphTensors:
     """
     try:
         model = onnx.load_model_from_string(graph)
-    except DecodeError as error:
-        raise EngineError(f"the {what} is not an ONNX model: {error}", mend=_EXPORT_AGAIN) from error
+    except Exception as error:  # protobuf's DecodeError, whose module differs between its versions
+        raise EngineError(
+            f"the {what} is not an ONNX model: the bytes cannot be decoded", mend=_EXPORT_AGAIN
+        ) from error
     # Old files list their weights among the inputs.
     weights = {weight.name for weight in model.graph.initializer}
     return GraphTensors(

@@ -229,6 +229,27 @@ image = "mask.png"
 """A recipe with every table; mask.png beside it is 120 x 90."""
 
 
+LINE = """\
+version = 1
+site = "plant-1"
+line = "press-3"
+station = "left"
+triggered = true
+deadline_ms = 400
+late_trigger_ms = 20.5
+beat_s = 0.5
+
+[mqtt]
+host = "broker.plant-1"
+username = "press-3"
+password_env = "MQTT_PASSWORD"
+
+[modbus]
+host = "127.0.0.1"
+"""
+"""A line file of two tables. Nothing of it is opened when it is read."""
+
+
 def record() -> dict[str, Any]:
     """A line of an archived session; file_sha256 is left to whoever writes the picture."""
     return {

@@ -18,6 +18,11 @@ def _recipe(rng: random.Random, _base: Parts, targets: Targets) -> tuple[Work, i
     return targets.recipe(data), len(data) + len(targets.mask)
 
 
+def _line(rng: random.Random, _base: Parts, targets: Targets) -> tuple[Work, int]:
+    data = tomls.mutate(rng, bases.LINE)
+    return targets.wiring(data), len(data)
+
+
 def _recipe_picture(rng: random.Random, _base: Parts, targets: Targets) -> tuple[Work, int]:
     mask = pictures.mutate(rng, targets.mask)
     return targets.recipe(bases.RECIPE.encode(), mask), len(mask) + len(bases.RECIPE)
@@ -115,6 +120,7 @@ def _remembered(rng: random.Random, _base: Parts, targets: Targets) -> tuple[Wor
 
 ENTRANCES: tuple[Kind, ...] = (
     Kind("recipe", 8, _recipe, bundle=False),
+    Kind("line file", 4, _line, bundle=False),
     Kind("picture of a recipe", 3, _recipe_picture, bundle=False),
     Kind("image file", 4, _picture, bundle=False),
     Kind("line of an archive", 6, _record, bundle=False),

@@ -18,6 +18,7 @@ from diffad_runtime.enginecache.ranking import find_ranking
 from diffad_runtime.enginecache.store import kept_engines
 from diffad_runtime.errors import BundleError, DataError, InputError
 from diffad_runtime.imagefile import read_image, read_mask
+from diffad_runtime.line.wiring import load_wiring
 from diffad_runtime.manifest import ImageScore
 from diffad_runtime.models.state import parse_state
 from diffad_runtime.recipes.load import ignore_image_names, load_recipe
@@ -66,6 +67,7 @@ class Targets:
             self.cache / "rankings",
         ):
             made.mkdir(parents=True)
+        self.line_path = folder / "line.toml"
         self.versions_path = folder / "versions.json"
         about = {"made_by": "diffad-edge archive", "format": 1, "began": "2026-11-27T10:15:00+00:00"}
         (self.session / "session.json").write_text(json.dumps(about) + "\n")
@@ -91,6 +93,15 @@ class Targets:
             width, height = recipe.frame or (120, 90)
             if width * height <= 1 << 16:
                 Plan.of(recipe, RULES, bases.SIDE, (height, width))
+
+        return work
+
+    def wiring(self, data: bytes) -> Callable[[], None]:
+        """How a station is wired."""
+        self.line_path.write_bytes(data)
+
+        def work() -> None:
+            load_wiring(self.line_path)
 
         return work
 

@@ -1,6 +1,7 @@
 """A key is written once, for its owner alone; whatever is no such key is named in one line."""
 
 import hashlib
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_never_overwrites(tmp_path: Path, taken: str) -> None:
     with pytest.raises(InputError, match="never overwritten"):
         make_key(tmp_path / "line.key")
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [(taken, "precious")]
+
+
+def test_nor_what_comes_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "line.key").write_text("precious")
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+    with pytest.raises(InputError, match="never overwritten"):
+        make_key(tmp_path / "line.key")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("line.key", "precious")]
 
 
 def test_a_dangling_link_is_taken_too(tmp_path: Path) -> None:

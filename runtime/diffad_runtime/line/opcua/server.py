@@ -79,7 +79,8 @@ class Life:
         self._outcomes: deque[Outcome] = deque()
         self._jobs: deque[Job] = deque()
         self._recipes: deque[str] = deque(maxlen=_MOST_WAITING)
-        self._state: LineState | None = None
+        self._state: tuple[LineState, int] | None = None
+        self._tells = 0
 
     @property
     def peers(self) -> int:
@@ -98,11 +99,12 @@ class Life:
                 self._outcomes.popleft()
                 self.lost += 1
         self._outcomes.append(outcome)
+        self._tells += 1
         self._nudge()
 
     def show_state(self, state: LineState) -> None:
         """Tell the newest state soon. Any thread."""
-        self._state = state
+        self._state = state, self._tells
         self._nudge()
 
     def stop(self) -> None:
@@ -178,9 +180,12 @@ class Life:
             await teller.settle()
         while self._recipes:
             await teller.prepared(self._recipes.popleft())
-        state, self._state = self._state, None
-        if state is not None:
-            await teller.station(Stand(state, self._desk.recipes()))
+        waiting, self._state = self._state, None
+        if waiting is not None:
+            state, tells = waiting
+            # Jobs whose verdict came after this state was taken are not open any more.
+            since = max(0, self._tells - len(self._outcomes) - tells)
+            await teller.station(Stand(replace(state, open=max(0, state.open - since)), self._desk.recipes()))
         await inner.subscription_service.hurry()
 
     async def _last_words(self, server: GuardedServer, teller: Teller, inner: Inner) -> None:

@@ -15,8 +15,6 @@ from diffad_runtime.line.base import Adapter
 from diffad_runtime.line.job import Job, LineState, Outcome, Phase, Request
 from diffad_runtime.result import ErrorCode, Result, Verdict
 
-pytest.importorskip("pymodbus", reason="the extra [line] is not installed")
-
 RECIPES = (("lid", 7), ("base", 9), ("other", None))
 VERDICTS = (Verdict.OK, Verdict.NG, Verdict.ERROR)
 
@@ -192,6 +190,7 @@ class Block:
 @pytest.fixture
 def rig() -> Iterator[Callable[..., Rig]]:
     """rig(delay_s=..., **settings) starts a server on a port of the system's choice."""
+    pytest.importorskip("pymodbus", reason="the extra [line] is not installed")
     from diffad_runtime.line.modbus import ModbusAdapter, ModbusSettings
     from diffad_runtime.line.settings import Address
 

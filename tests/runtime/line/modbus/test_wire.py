@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from diffad_runtime.errors import MissingExtraError
 
 MakeRig = Callable[..., Any]
 
@@ -255,3 +258,13 @@ def test_an_ipv4_client_of_an_ipv6_socket_is_known_by_its_address(rig: MakeRig) 
         pytest.skip("no IPv6 here")
     line = rig(host="::", writers=["127.0.0.1"])
     assert not line.client().write_register(1, 1, device_id=1).isError()
+
+
+def test_pymodbus_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffad_runtime.line import modbus
+
+    monkeypatch.delitem(sys.modules, "diffad_runtime.line.modbus.wire", raising=False)
+    monkeypatch.delattr(modbus, "wire", raising=False)
+    monkeypatch.setitem(sys.modules, "pymodbus.constants", None)
+    with pytest.raises(MissingExtraError, match=r"pymodbus.*diffad-edge\[line\]"):
+        modbus.ModbusAdapter(modbus.ModbusSettings(port=0)).start(None)  # type: ignore[arg-type]

@@ -247,3 +247,28 @@ def test_a_broker_with_a_limit_loses_only_what_is_larger(
     else:
         assert [one["job"] for one in consumer.wait("result", 2)] == [1, 2]
     assert adapter.status().details["connections"] == 1
+
+
+def test_a_fault_of_the_library_costs_a_connection_and_no_result(
+    broker: Any, listen: Any, desk: Any, start: Any, soon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffad_runtime.line.mqtt.wire import Wire
+
+    consumer = listen(broker.port)
+    adapter = start(broker.port)
+    consumer.wait("state")
+    step, broken = Wire.step, [True]
+
+    def breaks(self: Wire, timeout_s: float) -> Any:
+        if broken:
+            broken.clear()
+            raise IndexError("bytearray index out of range")
+        return step(self, timeout_s)
+
+    monkeypatch.setattr(Wire, "step", breaks)
+    for number in range(1, 11):
+        adapter.show(desk.own(number))
+    soon(lambda: adapter.status().details["connections"] == 2)
+    soon(lambda: adapter.status().waiting == 0)
+    assert "IndexError: bytearray index out of range" in adapter.status().last_error
+    soon(lambda: [one["job"] for one in _once(consumer.of("result"))] == list(range(1, 11)))

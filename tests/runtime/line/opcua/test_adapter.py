@@ -52,6 +52,8 @@ def test_closing_is_quick_with_clients_and_leaves_nothing(
                 subscription = await client.create_subscription(20, words)
                 await subscription.subscribe_data_change(own(client, "Line.State"))
                 await other.create_subscription(1000, words)
+                while not words.said:
+                    await asyncio.sleep(0.02)
                 for one in (client, other):  # they need not wait long for a server that is gone
                     one.uaclient.protocol.timeout = 1
                 # One that came in and reads nothing any more, and one that never said a word.
