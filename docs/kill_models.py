@@ -1,12 +1,14 @@
 """A models folder whose installers, commits, rollbacks and starts are killed at random moments, again and again.
 
-    python docs/kill_models.py [--rounds 200] [--seed 0] [--folder DIR] [--most-ms 150]
+    python docs/kill_models.py [--rounds 200] [--seed 0] [--folder DIR]
 
-Each round a child process installs signed bundles, commits, rolls back and starts in random order, and writes down what
-it is about to do and what it has done. After 0 to --most-ms milliseconds it gets SIGKILL. Then the folder must be as it
-was before the operation that was cut short, or as after it; a start must give a whole model whose signature is right;
-nothing may be left over; no version's floor may fall; and once a model was committed there must always be one. Real
-files, locks, signatures and verification; the self-test alone is a made one, as an engine would take most of the time.
+Each round a child process installs signed bundles, commits, rolls back and starts in random order, and writes down
+what it is about to do and what it has done. Somewhere within its first five operations it gets SIGKILL: after a random
+number of such notes, and a random share of what an operation takes on this machine, as loaded as it is. Then the
+folder must be as it was before the operation that was cut short, or as after it; a start must give a whole model whose
+signature is right; nothing may be left over; no version's floor may fall; and once a model was committed there must
+always be one. Real files, locks, signatures and verification; the self-test alone is a made one, as an engine would
+take most of the time.
 
 The last line is one JSON object; exit code 1 where anything did not hold.
 """
@@ -151,13 +153,14 @@ def checked(models: Path, made: Made, before: Expected, after: Expected) -> tupl
     faults: list[str] = []
     if not (models / "generations").is_dir():
         return Expected(), [] if before == Expected() else ["the folder is gone"]
-    found = None
+    found, refused = None, ""
     try:
         found = active(models, policy=made.policy, settings=SETTINGS)
     except Exception as error:
-        if before.current or before.trial:
-            faults.append(f"no start: {type(error).__name__}: {error}")
+        refused = f"{type(error).__name__}: {error}"
     now = found_on(models)
+    if refused and (now.current or now.trial):
+        faults.append(f"no start: {refused}")
     if now not in (before, after):
         faults.append(f"found {now}, expected {before} or {after}")
     if now.floor < before.floor:
@@ -175,12 +178,19 @@ def checked(models: Path, made: Made, before: Expected, after: Expected) -> tupl
     return now, faults
 
 
+def waited(notes: Path, lines: int, pace_s: float) -> float:
+    """Until the child wrote so many lines; seconds a line, or `pace_s` where none was waited for."""
+    began = time.monotonic()
+    while notes.read_bytes().count(b"\n") < lines and time.monotonic() < began + 20:
+        time.sleep(0.0005)
+    return (time.monotonic() - began) / lines if lines else pace_s
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
-    parser.add_argument("--most-ms", type=float, default=150.0, help="a child lives so long at most")
     arguments = parser.parse_args()
     began, rng = time.monotonic(), random.Random(arguments.seed)
     counts: Counter[str] = Counter()
@@ -189,7 +199,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         root = Path(name)
         made, models, notes_file = Made(root / "made"), root / "models", root / "notes"
-        state, highest = Expected(), 0
+        state, highest, pace_s = Expected(), 0, 0.02
         for number in range(arguments.rounds):
             notes_file.write_bytes(b"")
             notes = os.open(notes_file, os.O_WRONLY | os.O_APPEND)
@@ -201,7 +211,8 @@ def main() -> int:
                     os.write(notes, f"failed {type(error).__name__}: {error}\n".encode())
                 finally:
                     os._exit(1)
-            time.sleep(1e-3 * rng.random() * arguments.most_ms)
+            pace_s = 0.8 * pace_s + 0.2 * waited(notes_file, rng.randrange(10), pace_s)
+            time.sleep(2 * rng.random() * pace_s)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             os.close(notes)

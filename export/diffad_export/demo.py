@@ -43,10 +43,11 @@ from diffad_runtime.bench import BenchReport, bench
 from diffad_runtime.bundle import open_bundle
 from diffad_runtime.errors import InputError
 from diffad_runtime.inspector import Inspector
-from diffad_runtime.pipeline import RunSummary, run_stream
+from diffad_runtime.pipeline import run_stream
 from diffad_runtime.sinks import JsonlSink, MaskSink, open_overlay
 from diffad_runtime.sources import open_source
 from diffad_runtime.synthetic import LineConfig, write_mvtec
+from diffad_runtime.tally import RunSummary
 
 MARKER = "demo.json"
 SHOWN = ("fp32", "int8")

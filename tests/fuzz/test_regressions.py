@@ -211,6 +211,10 @@ RECIPES: dict[str, tuple[str, str]] = {
     "a key of quoted parts": ('"."."' * 100_000 + "x = 1", "more than 2000 dots"),
     "a key of digits": ("1." * 200_000 + "1 = 1", "more than 2000 dots"),
     "a value nested deeper than it can be told": ("version = 1\nname" + ".a" * 1500 + " = 1", "name: expected"),
+    "more points than can be checked in time": (
+        "version = 1\nname = 'n'\n" + f"[[ignore]]\npolygons = [{'[' + '[1,2],' * 500 + '],'}{'[[1,2]],' * 63}]\n" * 45,
+        "its polygons have 25335 points, expected at most 25000",
+    ),
     "a key that a terminal acts on": ('x = {"\\u001b[2J" = 1, "\\u001b[2J" = 2}', "not valid TOML"),
     "a key of 200 kilobytes, twice": ("x = {%s1, %s2}".replace("%s", f"{'k' * 200_000} = "), "not valid TOML"),
 }  # fmt: skip

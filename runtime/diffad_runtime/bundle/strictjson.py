@@ -2,7 +2,8 @@
 
 Knows JSON and how to say a pydantic complaint in one line. Does not know the fields of any file.
 
-Bounded in bytes and in values: a byte of JSON may become thirty in Python, a hundred where all of it is wrong.
+Bounded in bytes and in values: a byte of JSON may become 28 in Python (a list of empty objects), and whoever checks the
+fields may have something to say of each value.
 """
 
 import json

@@ -102,7 +102,9 @@ def open_preview(
         listening.close()
         raise
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    where = f"{url}/?token={token} (a token made up for this run)" if made_up else url
+    # Whoever reads the log elsewhere cannot go to 0.0.0.0.
+    known = url.replace(url.rpartition(":")[0], f"http://{socket.gethostname()}") if host in {"0.0.0.0", "::"} else url
+    where = f"{known}/?token={token} (a token made up for this run)" if made_up else known
     event(_LOG, logging.INFO, "preview", f"preview at {where}", url=url)
     return Preview(url, sink, server)
 

@@ -194,7 +194,7 @@ def _task(
 
 def _probed(ray: Any, task: Task, share: Share) -> Probe:
     remote = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe)
-    with _told(ray):
+    with _told():
         found: Probe = ray.get(remote.remote(task))
     if found.error:
         raise EngineError(found.error, mend=found.mend)
@@ -212,7 +212,7 @@ def _tables(
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with ray.data.DataContext.current(context), _told(ray):
+        with ray.data.DataContext.current(context), _told():
             count = -(-len(items) // batch)
             rows = ray.data.from_items([item.plain() for item in items], override_num_blocks=count)
             results = rows.map_batches(
@@ -230,11 +230,11 @@ def _tables(
 
 
 @contextmanager
-def _told(ray: Any) -> Iterator[None]:
-    """Ray's errors in one line."""
+def _told() -> Iterator[None]:
+    """What Ray raises in one line. Only its own code runs inside: workers do not raise."""
     try:
         yield
-    except ray.exceptions.RayError as error:
+    except Exception as error:  # several trees of exceptions, and plain ones
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise EngineError(f"Ray gave up: {lines[-1][:300]}", mend="See Ray's logs; what is done is kept") from error
 

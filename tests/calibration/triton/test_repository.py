@@ -196,6 +196,24 @@ def test_what_the_disk_refuses_leaves_the_earlier_one(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_name_that_cannot_be_given_brings_the_earlier_one_back(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_repository(bundle, tmp_path / "out", name="before")
+    first, rename = written(tmp_path / "out"), Path.rename
+
+    def refuses(self: Path, target: Path) -> Path:
+        if self.suffix == ".tmp":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    with pytest.raises(InputError, match="Input/output error"):
+        write_repository(bundle, tmp_path / "out", name="after")
+    assert written(tmp_path / "out") == first
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 101])
 def test_names_that_cannot_be_folders_are_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot be a model's name"):

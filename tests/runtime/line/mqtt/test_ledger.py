@@ -123,6 +123,33 @@ Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, dead
 TestBooks = Books.TestCase
 
 
+def test_done_while_it_was_being_written_it_is_removed_again() -> None:
+    ledger = Ledger(1, most=10, most_bytes=1000)
+    seq = ledger.put(lambda _: b"x")
+    assert ledger.take() is not None
+    writing = ledger.to_store(LIMIT)
+    ledger.done(seq)
+    ledger.stored(writing)
+    assert (ledger.to_remove(), ledger.waiting, ledger.owes) == ([seq], 0, False)
+
+
+def test_given_up_while_it_was_being_written_it_is_not_sent() -> None:
+    ledger = Ledger(1, most=2, most_bytes=1000, near=1)
+    first = ledger.put(lambda _: b"x")
+    second = ledger.put(lambda _: b"x")
+    writing = ledger.to_store(LIMIT)
+    newer = [ledger.put(lambda _: b"x") for _ in range(2)]  # no room in memory for the first two
+    ledger.stored(writing)
+    assert (ledger.waiting, ledger.lost) == (2, 2)
+    ledger.fetched(writing, [], LIMIT)
+    got = [entry.seq for entry in iter(ledger.take, None)]
+    while ledger.wants:
+        ledger.fetched([], [], LIMIT)
+        got += [entry.seq for entry in iter(ledger.take, None)]
+    assert got == newer
+    assert sorted(ledger.to_remove()) == [first, second]
+
+
 def test_the_newest_stays_however_large_it_is() -> None:
     ledger = Ledger(1, most=5, most_bytes=10)
     for _ in range(3):

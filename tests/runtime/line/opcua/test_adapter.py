@@ -181,6 +181,7 @@ def test_one_that_cannot_be_told_does_not_silence_the_rest(
     line: Any, make_outcome: Callable[..., Outcome], make_result: Callable[..., Any]
 ) -> None:
     before = line.adapter.status()
+    line.adapter._life._loop.call_soon_threadsafe(time.sleep, 0.3)  # so that both wait together
     line.adapter.show(make_outcome(5001, make_result(t_capture="no time")))
     line.adapter.show(make_outcome(5002))
     wait_for(lambda: bool(line.desk.told) and line.desk.told[-1].job.number == 5002)

@@ -217,6 +217,8 @@ def test_states_are_walked_and_told(line: Any, client_folder: Path, run: Any, co
             assert (await auto.read_value()).Text == "SingleExecution"
             assert await last(client, own, "ResultReady") == [False]
             line.desk.become(open=1, heartbeat=2)  # a beat while it is open
+            while await own(client, "Line.OpenJobs").read_value() != 1:
+                await asyncio.sleep(0.01)
             line.desk.release("slow")
             event = await events.event(changed)
             assert (event.FromState.Text, event.ToState.Text) == ("SingleExecution", "Ready")

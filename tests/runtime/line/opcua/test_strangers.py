@@ -133,24 +133,22 @@ def get_endpoints() -> bytes:
 
 
 def test_who_asks_and_does_not_read_is_not_kept_answers_for(line: Any) -> None:
-    body = get_endpoints()
-    process = psutil.Process()
-    before = process.memory_info().rss
+    body, most = get_endpoints(), 6000  # answers of 10 MB in all
     with socket.create_connection(("127.0.0.1", line.adapter.port), timeout=3) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.sendall(HELLO)
         assert wire.recv(28)[:3] == b"ACK"
         wire.settimeout(1.0)
         sent = 0
-        try:
-            for number in range(1, 200_000):
+        with suppress(TimeoutError, ConnectionError):
+            for number in range(1, most):
                 message = struct.pack("<III", 0, number, number) + body
                 wire.sendall(b"MSGF" + struct.pack("<II", 12 + len(message), 0) + message)
                 sent += 1
-        except (TimeoutError, ConnectionError):
-            pass
-        assert sent < 100_000, "the server took it all"
-        assert process.memory_info().rss - before < 30 * 2**20
+        time.sleep(0.5)
+        kept = [one.get_write_buffer_size() for one in line.adapter._life._inner.asyncio_transports]
+        assert max(kept) < 2**20
+        assert sent > 10
 
 
 def test_sessions_are_counted(small: Any, client_folder: Path, run: Any, connected: Any, own: Any) -> None:
