@@ -472,15 +472,22 @@ def test_verdicts_never_flash(still: Callable[..., Preview], judge: Judge, look:
         }"""
     )
     pairs = [judge(GOOD), judge(bad()), judge(GOOD), judge(GOOD, verdict=Verdict.ERROR, error="x", score=float("nan"))]
-    begun, number = time.monotonic(), 0
-    while time.monotonic() - begun < 3.0:
-        frame, result = pairs[number // 3 % 4]
-        preview.sink.write(replace(frame, t_monotonic=time.monotonic()), result)
-        number += 1
-        seen.page.wait_for_timeout(30)
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.02):
+            frame, result = pairs[preview.sink.number // 3 % 4]
+            preview.sink.write(replace(frame, t_monotonic=time.monotonic()), result)
+
+    line = threading.Thread(target=run)
+    line.start()
+    seen.page.wait_for_timeout(3000)
+    stop.set()
+    line.join()
     changes = seen.page.evaluate("window.changes")
     assert "ERROR" in changes
-    assert len(changes) <= 3 * 6  # three flashes a second are six changes
+    # In each 0.7 s it may become OK, then NG and ERROR at once: not three flashes, of two changes each, in a second.
+    assert len(changes) <= 15
 
 
 def test_the_token_is_asked_for_and_leaves_the_address(

@@ -9,7 +9,7 @@ import { describe, drawStrip } from "./strip.js";
 import { Pace, speak, tell, which, why } from "./verdict.js";
 import { ago, shape } from "./words.js";
 
-const LOST_MS = 3000;
+const LOST_MS = 3000; // a second net: asking gives up by itself after as long
 const STALE_S = 3;
 
 const at = (id) => document.getElementById(id);
