@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python docs/time_preview.py
 
-For nobody, one and three viewers: processor time of the sink's own call, for OK and for NG frames; and that of the whole
-process beyond what the same loop takes without a page, per frame. Milliseconds; processor time and not the clock, so
-that others on the machine do not count. Viewers are processes of their own, and take
-pictures as fast as the page gives them. The last line is JSON.
+For nobody, one and three viewers: processor time of the sink's own call, for OK and for NG frames; and that of the
+whole process beyond what the same loop takes without a page, per frame. Milliseconds; processor time and not the clock,
+so that others on the machine do not count. Viewers are processes of their own, and take pictures as fast as the page
+gives them. The last line is JSON.
 """
 
 import json

@@ -12,6 +12,7 @@ trial.py         is the trial healthy? a pure function of what was seen
 binomial.py      how likely so many of so many are
 probation.py     counts a running trial's parts, and commits or rolls back
 watch.py         is another generation wanted than the one that runs?
+running.py       an inspector that follows the folder while it judges
 reporting.py     all of it, for people and machines
 
 docs/models.md has the picture, and what a kill or a power cut at each point leaves.

@@ -145,9 +145,11 @@ def test_who_asks_and_does_not_read_is_not_kept_answers_for(line: Any) -> None:
                 message = struct.pack("<III", 0, number, number) + body
                 wire.sendall(b"MSGF" + struct.pack("<II", 12 + len(message), 0) + message)
                 sent += 1
+                if sent % 20 == 0:  # more than 100 that wait end the connection, which is not what is tried here
+                    time.sleep(0.01)
         time.sleep(0.5)
         kept = [one.get_write_buffer_size() for one in line.adapter._life._inner.asyncio_transports]
-        assert max(kept) < 2**20
+        assert max(kept, default=0) < 2**20
         assert sent > 10
 
 
