@@ -174,7 +174,7 @@ def serve(given: argparse.Namespace) -> None:
             assert one.stdout is not None
             assert one.stdout.readline() == "ready\n"
         for number in range(given.jobs):
-            desk.show(Job(-number - 1, f"n{number}", "", Request("opcua"), time.monotonic()))
+            desk.show(Job(1_000_000 + number, f"n{number}", "", Request("opcua"), time.monotonic()))
             time.sleep(1e-3 * given.pause_ms)
         times: dict[str, list[float]] = {"written": desk.written[: given.jobs]}
         for one in clients:

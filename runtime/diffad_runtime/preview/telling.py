@@ -200,7 +200,8 @@ def _outputs(snapshot: Snapshot) -> dict[str, Any]:
         )
         for sink in snapshot.sinks[:_MOST_ROWS]
     ]
-    return {"title": "Outputs", "head": ["output", "written", "dropped", "faults"], "rows": rows, "note": ""}
+    head = ["output", "written", "dropped", "faults"]
+    return {"title": "Outputs", "head": head, "rows": rows, "note": "" if rows else "none"}
 
 
 def _line(snapshot: Snapshot) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import http.client
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -116,6 +117,112 @@ def serve(snap: Callable[..., Snapshot]) -> Iterator[Callable[..., Client]]:
         options.setdefault("settings", Settings(rate=50))
         opened.append(open_preview(snapshot, address, **options))
         return Client(opened[-1])
+
+    yield start
+    for preview in opened:
+        preview.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by playwright."""
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+    chromium_path = shutil.which("chromium")
+    if chromium_path is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Seen:
+    """A page, and what it did that it should not."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).first.inner_text()).strip()
+
+    def wait(self, script: str, timeout_s: float = 5.0) -> None:
+        # Not by wait_for_function: that evaluates a string on the page, which the page's policy forbids.
+        until = time.monotonic() + timeout_s
+        while not self._says(script):
+            assert time.monotonic() < until, f"never: {script}"
+            self.page.wait_for_timeout(30)
+
+    def _says(self, script: str) -> bool:
+        try:
+            return bool(self.page.evaluate(script))
+        except Exception as error:
+            if "context was destroyed" in str(error):  # it is being loaded again
+                return False
+            raise
+
+    def violations(self) -> list[tuple[str, Any]]:
+        """What axe-core finds on the page: its rule, and where."""
+        axe = pytest.importorskip(
+            "axe_playwright_python.sync_playwright", reason="no axe-core to look at the page with"
+        )
+        found = axe.Axe().run(self.page).response["violations"]
+        return [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
+
+    def picture(self, canvas: str = "picture") -> str:
+        """Text that changes with what is drawn."""
+        return str(self.page.evaluate("(id) => document.getElementById(id).toDataURL()", canvas))
+
+
+@pytest.fixture
+def look(browser: Any) -> Iterator[Callable[..., Seen]]:
+    """look(url, **options of a browser context): open a page; afterwards nothing may have gone wrong or elsewhere."""
+    contexts, opened = [], []
+
+    def start(url: str, *, allow: str = "", **options: Any) -> Seen:
+        options.setdefault("viewport", {"width": 1280, "height": 800})
+        context = browser.new_context(**options)
+        context.set_default_timeout(5000)
+        contexts.append(context)
+        seen = Seen(context.new_page())
+        host = url.partition("//")[2].partition("/")[0]
+        seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        seen.page.on(
+            "console",
+            lambda line: (
+                seen.errors.append(line.text)
+                if line.type in ("error", "warning") and not (allow and allow in line.text)
+                else None
+            ),
+        )
+        seen.page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((f"http://{host}/", f"blob:http://{host}/"))
+                else seen.elsewhere.append(request.url)
+            ),
+        )
+        seen.page.goto(url)
+        opened.append(seen)
+        return seen
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert [seen.elsewhere for seen in opened] == [[]] * len(opened)
+    assert [seen.errors for seen in opened] == [[]] * len(opened)
+
+
+@pytest.fixture
+def still(snap: Callable[..., Snapshot]) -> Iterator[Callable[..., Preview]]:
+    """A page over a sink that the test writes to."""
+    opened = []
+
+    def start(snapshot: Callable[[], Snapshot] = snap, **options: Any) -> Preview:
+        opened.append(open_preview(snapshot, "127.0.0.1:0", **options))
+        return opened[-1]
 
     yield start
     for preview in opened:

@@ -60,7 +60,8 @@ class Stand(NamedTuple):
     recipes: Sequence[tuple[str, int | None]]
 
 
-def _count(value: int) -> int:
+def count(value: int) -> int:
+    """For a UInt32, which stops at its end."""
     return min(max(value, 0), _MOST_UINT32)
 
 
@@ -69,12 +70,12 @@ STATION: Final[Mapping[str, Row]] = {
     "State": Row(_T.String, False, lambda told: told.state.phase.value),
     "Heartbeat": Row(_T.UInt32, False, lambda told: told.state.heartbeat & _MOST_UINT32),
     "BeatSeconds": Row(_T.Double, False, lambda told: told.state.beat_s),
-    "OpenJobs": Row(_T.UInt32, False, lambda told: _count(told.state.open)),
-    "LastJob": Row(_T.UInt32, False, lambda told: _count(told.state.last_job)),
-    "CountOK": Row(_T.UInt32, False, lambda told: _count(told.state.counts.get("OK", 0))),
-    "CountNG": Row(_T.UInt32, False, lambda told: _count(told.state.counts.get("NG", 0))),
-    "CountERROR": Row(_T.UInt32, False, lambda told: _count(told.state.counts.get("ERROR", 0))),
-    "Duplicates": Row(_T.UInt32, False, lambda told: _count(told.state.duplicates)),
+    "OpenJobs": Row(_T.UInt32, False, lambda told: count(told.state.open)),
+    "LastJob": Row(_T.UInt32, False, lambda told: count(told.state.last_job)),
+    "CountOK": Row(_T.UInt32, False, lambda told: count(told.state.counts.get("OK", 0))),
+    "CountNG": Row(_T.UInt32, False, lambda told: count(told.state.counts.get("NG", 0))),
+    "CountERROR": Row(_T.UInt32, False, lambda told: count(told.state.counts.get("ERROR", 0))),
+    "Duplicates": Row(_T.UInt32, False, lambda told: count(told.state.duplicates)),
     "Faults": Row(_T.String, True, lambda told: list(told.state.faults)),
     "Recipe": Row(_T.String, False, lambda told: told.state.recipe),
     "RecipeIndex": Row(
@@ -83,7 +84,7 @@ STATION: Final[Mapping[str, Row]] = {
     "Recipes": Row(_T.String, True, lambda told: [name for name, _ in told.recipes]),
     "RecipeIndices": Row(_T.Int32, True, lambda told: [-1 if at is None else at for _, at in told.recipes]),
     "ModelId": Row(_T.String, False, lambda told: told.state.model_id),
-    "ModelVersion": Row(_T.UInt32, False, lambda told: _count(told.state.model_version)),
+    "ModelVersion": Row(_T.UInt32, False, lambda told: count(told.state.model_version)),
     "BundleDigest": Row(_T.String, False, lambda told: told.state.bundle_digest),
     "RunId": Row(_T.String, False, lambda told: told.state.run_id),
 }
@@ -91,7 +92,7 @@ STATION: Final[Mapping[str, Row]] = {
 RESULT: Final[Mapping[str, Row]] = {
     "Sequence": Row(_T.UInt32, False, lambda told: told.sequence & _MOST_UINT32),
     "ResultId": Row(_T.String, False, lambda told: told.result_id),
-    "JobNumber": Row(_T.UInt32, False, lambda told: _count(told.outcome.job.number)),
+    "JobNumber": Row(_T.UInt32, False, lambda told: count(told.outcome.job.number)),
     "JobId": Row(_T.String, False, lambda told: told.outcome.job.job_id),
     "PartId": Row(_T.String, False, lambda told: told.outcome.job.part_id),
     "Recipe": Row(_T.String, False, lambda told: told.outcome.result.recipe),

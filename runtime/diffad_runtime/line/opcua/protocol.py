@@ -124,6 +124,9 @@ class _Connection(OPCUAProtocol):
     unencrypted: bool = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # asyncio sees to it for sockets that it makes itself. Without it an event waits 40 ms for the ACK of the answer
+        # that was sent before.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         if self.processor is not None:
             processor = _Processor(self.iserver, self.transport, self.limits)

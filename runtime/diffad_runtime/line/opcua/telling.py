@@ -17,7 +17,7 @@ from asyncua import ua
 from asyncua.common.events import Event
 
 from diffad_runtime.line.job import Job, LineState, Outcome
-from diffad_runtime.line.opcua.nodes import Flat, Stand, Told, data, nothing, score
+from diffad_runtime.line.opcua.nodes import Flat, Stand, Told, count, data, nothing, score
 from diffad_runtime.line.opcua.results import Results, result_id
 from diffad_runtime.line.opcua.space import SYSTEM, Space
 from diffad_runtime.line.opcua.states import BEGIN, Auto, Step, Top, place, way
@@ -172,7 +172,7 @@ class Teller:
     async def _send_result(self, outcome: Outcome, structure: Any) -> None:
         job, result = outcome.job, outcome.result
         plain: Sequence[Any] = (
-            job.number, job.job_id, job.part_id, result.recipe, outcome.verdict.value, outcome.reject,
+            count(job.number), job.job_id, job.part_id, result.recipe, outcome.verdict.value, outcome.reject,
             int(outcome.code), outcome.code.name, result.error, score(outcome), float(result.image_threshold),
         )  # fmt: skip
         fields = {
