@@ -3,9 +3,10 @@
 Knows the contract of the two graphs and the bundle's writer, and how small a setting still goes the whole way.
 """
 
+import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,19 @@ TINY_GRID = 16
 
 # Where the tests are started in the background, Ctrl-C comes ignored, and tests that press it would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """What a command sets up for its process must not outlive its test: pytest hangs its own handler on every logger
+    that does not propagate, and would see each line twice where one does again."""
+    from diffad_runtime.health.logs import ROOTS
+
+    loggers = [logging.getLogger(name) for name in ROOTS]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
 
 
 def _extractor() -> bytes:

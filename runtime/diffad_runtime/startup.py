@@ -5,6 +5,8 @@ Knows the order of precisions and when to give up. Does not know how an engine i
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from diffad_runtime.bundle import Bundle
 from diffad_runtime.engines.base import Engine
 from diffad_runtime.engines.choice import Choice, ask, choose, ladder
@@ -13,6 +15,8 @@ from diffad_runtime.engines.select import open_engine
 from diffad_runtime.engines.warmup import claim_memory
 from diffad_runtime.errors import DiffadError, EngineError, GateError, MissingExtraError
 from diffad_runtime.selfcheck import GoldenCheck, check_golden
+
+_MID_GREY = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def _tried(
     engine = open_engine(bundle, backend, name, threads, device=device)
     try:
         if not bundle.has_golden:
+            engine.infer(np.full((engine.input_size, engine.input_size, 3), _MID_GREY, np.uint8))
             claim_memory(engine)
             return engine, None
         check = check_golden(bundle, engine)

@@ -17,7 +17,7 @@ from diffad_runtime.errors import InputError
 
 SUFFIX: Final = ".toml"
 _Table = TypeVar("_Table", bound=BaseModel)
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
 _MOST_DOTS = 2000
 # Dots that are in no number: of keys, and of text. tomllib takes the square of a key's dots to read it.
 _DOTS = re.compile(r"\.(?!\d)|\.\d+(?=\s*\.)")
@@ -44,12 +44,12 @@ def read_file(path: Path, what: str, *, see: str, too_large: str = "Split it") -
         if path.exists() and not path.is_file():  # a pipe would be waited on for ever
             raise InputError(f"cannot read {the} {path}: it is no regular file", mend="Check the path")
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {the} {path}: {reason}", mend="Check the path") from None
-    if len(data) > _MOST_BYTES:
-        raise InputError(f"{path} has more than {_MOST_BYTES} bytes", mend=too_large)
+    if len(data) > MOST_BYTES:
+        raise InputError(f"{path} has more than {MOST_BYTES} bytes", mend=too_large)
     return data
 
 

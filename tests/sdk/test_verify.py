@@ -20,9 +20,11 @@ from diffad_runtime.errors import EngineError, GateError, InputError
 from diffad_runtime.parity import FrameOutcome
 from diffad_runtime.scoring import image_score
 from diffad_runtime.selfcheck import GoldenCheck, check_variants
+from diffad_runtime.trust import Trusted
 
 SIZE = 64
 OFF = "graphs/reconstructor.off.onnx"
+UNSIGNED = Trusted(signed=False, checked=False)
 
 
 def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -86,7 +88,7 @@ def test_a_sound_bundle(path: Path) -> None:
     done = cli(path)
     assert (done.returncode, done.stderr) == (0, "")
     words = " ".join(done.stdout.split())
-    for said in ("every byte verified", "signature none", "tiny, version 1, schema 1", "fp32 (default), off"):
+    for said in ("every byte verified", "signature unsigned", "tiny, version 1, schema 1", "fp32 (default), off"):
         assert said in words
     assert "members 9, sizes and SHA-256 as the manifest says" in words
     assert "golden frames 2, with torch's maps" in words
@@ -146,7 +148,7 @@ def test_the_table(
     bundle: Bundle, checks: list[GoldenCheck], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show_verification(bundle, bundle.golden(), checks, None, json=False)
+    show_verification(bundle, bundle.golden(), checks, None, UNSIGNED, json=False)
     lines = capsys.readouterr().out.splitlines()
     text = " ".join(" ".join(lines).split())  # a narrow table breaks its title
     assert "2 golden frames on onnxruntime against torch's maps, in spreads of the map" in text
@@ -163,7 +165,7 @@ def test_records_without_maps(tiny_bundle: Path, tmp_path: Path, capsys: pytest.
     old = open_bundle(bundle_of(tiny_bundle, tmp_path / "m.diffad", maps=False))
     found = check_variants(old, threads=1)
     assert [one.status for one in found] == ["passed", "refused"]
-    show_verification(old, old.golden(), found, None, json=False)
+    show_verification(old, old.golden(), found, None, UNSIGNED, json=False)
     out = capsys.readouterr().out
     assert "2, scores only, no maps" in out
     assert "against torch's records" in out
@@ -172,7 +174,7 @@ def test_records_without_maps(tiny_bundle: Path, tmp_path: Path, capsys: pytest.
 def test_no_golden_frames(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bare = open_bundle(tiny_bundle)
     found = check_variants(bare, variants=["fp32"], threads=1)
-    show_verification(bare, [], found, None, json=False)
+    show_verification(bare, [], found, None, UNSIGNED, json=False)
     out = capsys.readouterr().out
     assert "none: nothing to check an engine with" in out
     assert "fp32 refused: the bundle holds no golden frames" in out
@@ -182,12 +184,12 @@ def test_no_golden_frames(tiny_bundle: Path, capsys: pytest.CaptureFixture[str])
 
 def test_lint_findings_are_shown_and_refused(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     linted = [GraphFindings("off", "extractor", "tensorrt", ()), finding()]
-    show_verification(bundle, bundle.golden(), None, linted, json=False)
+    show_verification(bundle, bundle.golden(), None, linted, UNSIGNED, json=False)
     out = capsys.readouterr().out
     assert "off reconstructor: opset at graph: [21]\n-> Export again\n" in out
     assert "off reconstructor: bias at a: int32; 1 more of this rule\n-> Quantise\n" in out
     assert [line.split()[-1] for line in out.splitlines() if line.strip().startswith("off ")][:2] == ["none", "3"]
-    show_verification(bundle, bundle.golden(), None, linted, json=True)
+    show_verification(bundle, bundle.golden(), None, linted, UNSIGNED, json=True)
     record = json.loads(capsys.readouterr().out)
     assert record["ok"] is False
     assert record["lint"]["off"]["extractor"] == []

@@ -24,6 +24,8 @@ def claim_memory(engine: Engine, rounds: int = ROUNDS) -> None:
     Raises:
         EngineError: it failed.
     """
+    if engine.lanes == 1:  # what one frame takes, the golden frames have shown
+        return
     image = np.full((engine.input_size, engine.input_size, 3), _MID_GREY, np.uint8)
     together = threading.Barrier(engine.lanes)
     start = time.perf_counter()
@@ -44,8 +46,7 @@ def claim_memory(engine: Engine, rounds: int = ROUNDS) -> None:
             pass
 
     threads = [
-        threading.Thread(target=work, args=(lane,), name=f"warm up {lane}", daemon=True)
-        for lane in range(engine.lanes if rounds else 0)
+        threading.Thread(target=work, args=(lane,), name=f"warm up {lane}", daemon=True) for lane in range(engine.lanes)
     ]
     for thread in threads:
         thread.start()

@@ -21,6 +21,7 @@ from typing_extensions import Self
 
 from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import event
+from diffad_runtime.listening import listen
 
 _LOG = logging.getLogger(__name__)
 _LOCAL = "127.0.0.1"
@@ -84,7 +85,7 @@ class Endpoint:
         self._clients: dict[asyncio.Task[None], None] = {}  # in the order of their coming
         self._closing = threading.Lock()
         self._closed = False
-        self._socket = _listening(self.host, self.port)
+        self._socket = listen(self.host, self.port, waiting=_MOST_CLIENTS)
         self.port = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
@@ -199,29 +200,6 @@ class Endpoint:
                 _LOG, logging.ERROR, "page_failed", f"{path} cannot be made: {type(error).__name__}: {error}", path=path
             )
             return _plain(500, "the page could not be made; see the log")
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            # A service that was started again need not wait for what is left of connections to the one before.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(place)
-            listening.listen(_MOST_CLIENTS)
-            listening.setblocking(False)
-        except BaseException:
-            listening.close()
-            raise
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
-            mend="Use another port, or an address of this machine; 127.0.0.1 is always one",
-        ) from error
-    return listening
 
 
 def _request(head: bytes) -> tuple[str, str]:

@@ -13,10 +13,11 @@ from typing_extensions import Self
 from diffad_runtime.errors import MissingExtraError
 from diffad_runtime.health.endpoint import parse_address
 from diffad_runtime.health.logs import event
+from diffad_runtime.listening import listen
 from diffad_runtime.preview.app import digest_of, make_app, page_files
 from diffad_runtime.preview.guard import Guard, check_token, made_up_token
 from diffad_runtime.preview.places import Places
-from diffad_runtime.preview.server import Server, is_local, listen
+from diffad_runtime.preview.server import Server, is_local
 from diffad_runtime.preview.settings import About, Settings
 from diffad_runtime.preview.sink import PreviewSink
 from diffad_runtime.preview.views import Views

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import event
 
 if TYPE_CHECKING:
@@ -30,33 +29,6 @@ _PATIENCE_S = 1.9
 _GRACE_S = 1
 CUT_S = 15.0
 """A connection has so long for each answer; a viewer's takes a second."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that clients can connect to from now on.
-
-    Raises:
-        InputError: the address cannot be bound to.
-    """
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            # A service that was started again need not wait for what is left of connections to the one before.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(place)
-            listening.listen(16)
-        except BaseException:
-            listening.close()
-            raise
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
-            mend="Use another port, or an address of this machine; 127.0.0.1 is always one",
-        ) from error
-    return listening
 
 
 def is_local(listening: socket.socket) -> bool:

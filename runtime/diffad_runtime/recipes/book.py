@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from diffad_runtime.errors import InputError, RecipeError
-from diffad_runtime.recipes.load import SUFFIX, ignore_image_names, load_recipe
+from diffad_runtime.recipes.load import ignore_image_names, load_recipe
 from diffad_runtime.recipes.recipe import Recipe
+from diffad_runtime.tomlfile import SUFFIX
 
 MOST_RECIPES: Final = 1000
 

@@ -77,7 +77,7 @@ class Signature:
             return ""  # then the clock has no say
         if now >= self.expires:
             return f"the signature expired at {stamp(self.expires)}, it is {stamp(now)}"
-        if now < self.signed - CLOCK_SLACK:
+        if now + CLOCK_SLACK < self.signed:
             return (
                 f"the signature expires, and this device's clock cannot tell when: it says {stamp(now)}, which is "
                 f"before the signing at {stamp(self.signed)}"

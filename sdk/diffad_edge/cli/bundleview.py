@@ -118,7 +118,8 @@ def parity_rows(parity: Mapping[str, Any]) -> Iterator[list[str]]:
     """One row a variant; records of another form are passed over."""
     records = parity.get("variants", parity)
     for name, record in records.items() if isinstance(records, Mapping) else ():
-        if isinstance(record, Mapping) and {"map_max", "map_mean", "score_max", "flips"} <= set(record):
+        known = {"map_max", "map_mean", "score_max", "flips"}
+        if isinstance(record, Mapping) and all(isinstance(record.get(key), int | float) for key in known):
             frames = record.get("frames", [])
             figures = [f"{record[key]:.2g}" for key in ("map_max", "map_mean", "score_max")]
             yield [str(name), *figures, str(record["flips"]), str(len(frames) if isinstance(frames, list) else frames)]

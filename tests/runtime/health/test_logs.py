@@ -4,14 +4,12 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diffad_runtime.errors import InputError
-from diffad_runtime.health import logs
 from diffad_runtime.health.logs import configure, event
 
 LOG = logging.getLogger("diffad_runtime.test")
@@ -27,15 +25,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in logs.ROOTS]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
 
 
 def test_a_line_for_people(clock: Clock) -> None:

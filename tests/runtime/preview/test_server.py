@@ -15,9 +15,10 @@ import pytest
 
 from diffad_runtime import Frame
 from diffad_runtime.errors import InputError, MissingExtraError
+from diffad_runtime.listening import listen
 from diffad_runtime.preview import About, Settings, open_preview
 from diffad_runtime.preview import server as server_module
-from diffad_runtime.preview.server import Server, listen
+from diffad_runtime.preview.server import Server
 from diffad_runtime.result import Result
 from diffad_runtime.snapshot import Snapshot
 

@@ -10,7 +10,6 @@ looked at.
 """
 
 import asyncio
-import errno
 import logging
 import socket
 import threading
@@ -18,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import event
+from diffad_runtime.listening import listen
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 1.5
@@ -62,7 +61,7 @@ class Server:
         self._clients: dict[_Client, float] = {}  # when they asked for something last
         self._closing = threading.Lock()
         self._closed = False
-        self._socket = _listening(host, port)
+        self._socket = listen(host, port, waiting=128)
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
@@ -219,28 +218,3 @@ def _watch(connection: socket.socket) -> None:
         for option, value in _KEEPALIVE:
             if hasattr(socket, option):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(place)
-            listening.listen()
-            listening.setblocking(False)
-        except BaseException:
-            listening.close()
-            raise
-    except (OSError, UnicodeError) as error:
-        mend = "Use another port in [modbus], or an address of this machine as its host"
-        if isinstance(error, OSError) and error.errno == errno.EACCES and port < 1024:
-            mend = "Give the service the right CAP_NET_BIND_SERVICE, or use a port of 1024 and more in [modbus]"
-        raise InputError(
-            f"cannot listen for Modbus clients on {host}:{port}: {getattr(error, 'strerror', None) or error}",
-            mend=mend,
-        ) from error
-    return listening

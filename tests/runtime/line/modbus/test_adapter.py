@@ -391,5 +391,5 @@ def test_closed_before_it_began() -> None:
 
 def test_a_port_that_is_taken(rig: MakeRig) -> None:
     line = rig()
-    with pytest.raises(InputError, match=r"cannot listen for Modbus clients on .*in use.*another port"):
+    with pytest.raises(InputError, match=r"cannot listen on .*in use.*another port"):
         rig(port=line.adapter.port)
