@@ -1,4 +1,4 @@
-"""One model takes over from another while frames are judged: each frame by one of them, whole, and engines closed once."""
+"""One model takes over from another while frames are judged: each frame by one of them, and engines closed once."""
 
 import threading
 import time

@@ -25,8 +25,8 @@ from diffad_runtime.bench import Timing
 from diffad_runtime.delivery import SinkFault
 from diffad_runtime.doctor import Finding
 from diffad_runtime.errors import GateError, InputError, MissingExtraError
-from diffad_runtime.tally import RunSummary
 from diffad_runtime.result import Frame, Result, Verdict
+from diffad_runtime.tally import RunSummary
 
 
 def result(score: float, verdict: Verdict = Verdict.OK, frame_id: int = 0, total_ms: float = 10.0) -> Result:
