@@ -3,8 +3,8 @@
     python docs/time_line.py MODEL.diffad [--parts 10000] [--per-second 20]
 
 Starts mosquitto (Debian: mosquitto) on a free port, then `diffad-edge run --line` before a camera that is always in
-time (chaos:// without faults, 60 pictures a second), then examples/plc_simulator for each protocol in turn, a third of the
-parts each. What is timed is what the PLC sees, from the moment before it sends a trigger to the verdict it heard; of
+time (chaos:// without faults, 60 pictures a second), then examples/plc_simulator for each protocol in turn, a third of
+the parts each. What is timed is what the PLC sees, from the moment before it sends a trigger to the verdict it heard; of
 parts without a fault, less the inference that the station itself reports for the part (resize, both networks, mask).
 The last line is one JSON object.
 """
@@ -99,7 +99,7 @@ def main() -> int:
             serving.kill()
         rows = [json.loads(line) for line in (folder / "line.jsonl").read_text().splitlines()]
     print(
-        "\n| protocol | parts | with a fault | broken | trigger to signal p50, p99 | beyond inference p50, p95, p99, ms |"
+        "\n| protocol | parts | with a fault | broken | trigger to signal p50, p99 | beyond inference p50, p95, p99 |"
     )
     print("|---|---|---|---|---|---|")
     for one in reports:
