@@ -71,17 +71,37 @@ class PictureWatch(Sink):
 
 
 class ScoreWatch(Sink):
-    """Shows scores to DriftWatch, off the line's own path."""
+    """Shows scores to DriftWatch, off the line's own path. A new model is watched by its own good parts' scores."""
 
-    def __init__(self, drift: DriftWatch) -> None:
+    def __init__(self, inspector: Inspector) -> None:
         self.name = "watch over the scores"
-        self._drift = drift
+        self._inspector = inspector
+        self._digest = inspector.bundle_digest
+        self._drift = _drift_of(inspector)
 
     def write(self, frame: Frame, result: Result) -> None:  # noqa: ARG002
-        self._drift.add(result.score, result.verdict)
+        if result.bundle_digest != self._digest:
+            if result.bundle_digest != self._inspector.bundle_digest:  # of a model that has gone meanwhile
+                return
+            self._digest, self._drift = result.bundle_digest, _drift_of(self._inspector)
+        if self._drift is not None:
+            self._drift.add(result.score, result.verdict)
+
+    def faults(self) -> tuple[str, ...]:
+        """As DriftWatch."""
+        return () if self._drift is None else self._drift.faults()
+
+    def gauges(self) -> dict[str, float]:
+        """As DriftWatch."""
+        return {} if self._drift is None else self._drift.gauges()
 
     def close(self) -> None:
         pass
+
+
+def _drift_of(inspector: Inspector) -> DriftWatch | None:
+    normal = inspector.manifest.normal_scores if inspector.manifest is not None else None
+    return None if normal is None else DriftWatch(normal, inspector.rules.image_threshold)
 
 
 class Attendance:
@@ -106,13 +126,12 @@ class Attendance:
             self.sinks.append(PictureWatch(camera))
             self.monitor.setup.append(camera.faults)
             self.gauges.append(camera.gauges)
-        normal = inspector.manifest.normal_scores if inspector.manifest is not None else None
-        if source.live and normal is not None and inspector.recipes is None:
+        if source.live and inspector.recipes is None:
             # A region's scores have another distribution than whole frames: the bundle's say nothing of them.
-            drift = DriftWatch(normal, inspector.rules.image_threshold)
-            self.sinks.append(ScoreWatch(drift))
-            self.monitor.setup.append(drift.faults)
-            self.gauges.append(drift.gauges)
+            scores = ScoreWatch(inspector)
+            self.sinks.append(scores)
+            self.monitor.setup.append(scores.faults)
+            self.gauges.append(scores.gauges)
 
     def on_tick(self) -> None:
         """Take in recipes that were edited; what is wrong with one is said, once."""
