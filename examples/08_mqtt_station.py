@@ -12,6 +12,7 @@ The same without Python: `diffad-edge run MODEL.diffad --camera CAMERA --line li
 
 import sys
 import threading
+import time
 
 from diffad_edge import Inspector, Result, Station, open_source
 from diffad_runtime.line.desk import LineDesk
@@ -39,6 +40,8 @@ def main(model: str, broker: str, camera: str = "synthetic://line?fps=10&size=25
         station = Station(inspector, open_source(camera), on_verdict=judged, late_trigger_ms=50)
         # The station is closed before the desk: parts under way get their verdict, and the line is told.
         with LineDesk(inspector, station.monitor, [mqtt], submit=station.submit), station:
+            while not mqtt.status().connected:  # a trigger sent before that is lost: the broker keeps none for us
+                time.sleep(0.1)
             print("ready for triggers", flush=True)
             done.wait()
         print(f"{mqtt.status().sent} verdicts sent, {mqtt.status().waiting} wait for the broker in spool/")

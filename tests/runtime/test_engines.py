@@ -51,8 +51,10 @@ def _extractor(size: object = S) -> bytes:
 
 def _reconstructor(first: str = "Abs", *, map_name: str = "anomaly_map") -> bytes:
     """anomaly = mean over channels of |x|, pixel = its 4 x 4 means, feature = mean over channels of f squared."""
+    chain = first.split()
+    names = ["x", *(f"a{number}" for number in range(1, len(chain))), "ax"]
     nodes = [
-        helper.make_node(first, ["x"], ["ax"]),
+        *(helper.make_node(one, [names[at]], [names[at + 1]]) for at, one in enumerate(chain)),
         helper.make_node("ReduceMean", ["ax"], [map_name], axes=[1], keepdims=0),
         helper.make_node("AveragePool", ["ax"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4]),
         helper.make_node("ReduceMean", ["pooled"], ["pixel_score"], axes=[1], keepdims=0),
@@ -346,7 +348,7 @@ def test_inspector_opens_a_bundle(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_run_fails_when_opened(tmp_path: Path) -> None:
-    bundle = _bundle(tmp_path, _reconstructor("Acosh"))  # NaN below 1, so at the warm-up frame too
+    bundle = _bundle(tmp_path, _reconstructor("Log Sqrt"))  # NaN below 1, so at the warm-up frame too
     with pytest.raises(EngineError, match="NaN"):
         Inspector.open(bundle.path, threads=1)
 
