@@ -35,6 +35,7 @@ class OpcUaPlc(Plc):
         self._method: Any = None
         self._parent: Any = None
         self._ready = False
+        self._standing = False
 
     def connect(self) -> None:
         self._do(self._connect())
@@ -77,6 +78,7 @@ class OpcUaPlc(Plc):
         space = await client.get_namespace_index("urn:diffad-edge:line")
         self._parent = client.get_node(ua.NodeId(LINE, space))
         self._method = ua.NodeId(f"{LINE}.Trigger", space)
+        self._standing = True
         subscription = await client.create_subscription(10, self)
         for name in ("Ready", "LastResult.Json"):
             await subscription.subscribe_data_change(client.get_node(ua.NodeId(f"{LINE}.{name}", space)), queuesize=100)
@@ -91,6 +93,7 @@ class OpcUaPlc(Plc):
         if str(node.nodeid.Identifier).endswith("Ready"):
             self._ready = bool(value)
         elif value:
-            said = json.loads(value)
-            if said["channel"] == self.name:
+            said, standing, self._standing = json.loads(value), self._standing, False
+            # A new subscription begins with the value that stands there: the result before, told already.
+            if said["channel"] == self.name and not (standing and said["job_id"] in self.heard.verdicts):
                 self.heard.add(Told(said["job_id"], said["verdict"], said["code"], said["reject"], time.monotonic()))
