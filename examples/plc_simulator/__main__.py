@@ -68,6 +68,7 @@ def report(plc: Plc, book: Book, inference: dict[str, float]) -> dict[str, objec
         "parts": len(book.parts),
         "faults": dict(Counter(part.fault for part in book.parts if part.fault)),
         "verdicts": dict(verdicts),
+        "timed": len(latencies),
         "told_again": sum(len(told) - 1 for told in book.told.values()),
         "broken": len(book.broken),
         "trigger_to_signal_ms": quantiles(list(latencies.values())),

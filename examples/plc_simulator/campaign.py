@@ -19,6 +19,8 @@ NO_PICTURE, LATE, RECIPE = 10, 11, 20
 SPARE_S = 20.0
 """A verdict must have been heard so long after the last trigger, lost acknowledgements and all."""
 
+SHADOW_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -71,12 +73,18 @@ class Book:
     broken: list[str] = field(default_factory=list)
 
     def latencies_ms(self) -> dict[str, float]:
-        """{job: trigger sent to verdict heard}, of parts without a fault."""
-        return {
-            part.job: 1e3 * (self.told[part.job][0].at - part.sent)
-            for part in self.parts
-            if not part.fault and part.job in self.told
-        }
+        """{job: trigger sent to verdict heard}, of parts without a fault that did not queue behind one.
+
+        A lost acknowledgement holds up the results after it until its time is over, and a broken connection until it
+        is back: parts sent within SHADOW_S of those are left out.
+        """
+        found, clear = dict[str, float](), 0.0
+        for part in self.parts:
+            if part.fault in {"lost ack", "drop"}:
+                clear = part.sent + SHADOW_S
+            elif not part.fault and part.sent >= clear and part.job in self.told:
+                found[part.job] = 1e3 * (self.told[part.job][0].at - part.sent)
+        return found
 
 
 def run(plc: Plc, count: int, rates: Rates, seed: int, say=lambda _line: None) -> Book:  # type: ignore[no-untyped-def]

@@ -1,6 +1,7 @@
 """A PLC, or the gateway before one, that speaks MQTT. Topics and messages: docs/mqtt.md."""
 
 import json
+import socket
 import ssl
 import threading
 import time
@@ -38,6 +39,10 @@ class MqttPlc(Plc):
         if ca is not None:
             self._client.tls_set(ca, tls_version=ssl.PROTOCOL_TLS_CLIENT)
         self._client.reconnect_delay_set(1, 2)
+        # Without it a small message waits up to 40 ms for the acknowledgement of the one before (Nagle's algorithm).
+        self._client.on_socket_open = lambda _client, _data, sock: sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.on_connect = self._connected
         self._client.on_subscribe = lambda *_: self._listening.set()
         self._client.on_message = self._message
