@@ -5,7 +5,8 @@
 Starts mosquitto (Debian: mosquitto) on a free port, then `diffad-edge run --line` before a camera that is always in
 time (chaos:// without faults, 60 pictures a second), then examples/plc_simulator for each protocol in turn, a third of
 the parts each. What is timed is what the PLC sees, from the moment before it sends a trigger to the verdict it heard;
-of parts that neither had a fault nor queued behind one, less the inference that the station itself reports for the part (resize, both networks, mask).
+of parts that neither had a fault nor queued behind one, less the inference that the station itself reports for them
+(resize, both networks, mask).
 The last line is one JSON object.
 """
 
