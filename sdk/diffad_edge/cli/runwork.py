@@ -12,7 +12,7 @@ from functools import partial
 
 from diffad_edge.cli.judge import Judge
 from diffad_edge.cli.status import StatusLine
-from diffad_runtime.allocator import Housekeeping, few_heaps
+from diffad_runtime.allocator import few_heaps
 from diffad_runtime.attendance import Wishes, attended
 from diffad_runtime.errors import InputError
 from diffad_runtime.health.logs import configure
@@ -67,12 +67,6 @@ def carry_out(
             attendance = stack.enter_context(attended(judge.inspector, source, wishes))
             opened.pop_all()
         status = None if quiet else stack.enter_context(StatusLine())
-        memory = Housekeeping()
-
-        def tick() -> None:
-            judge.tick(attendance.on_tick)
-            memory.tick()
-
         work = run_stream if wiring is None else partial(run_line, wiring=wiring)
         if judge.models is not None:
             attendance.monitor.setup.append(judge.models.faults)
@@ -84,7 +78,7 @@ def carry_out(
             on_result=partial(judge.count, None if status is None else status.update),
             stop=attendance.stop,
             monitor=attendance.monitor,
-            on_tick=tick,
+            on_tick=partial(judge.tick, attendance.on_tick),
         )
     pressed = attendance.signal is not None and attendance.signal.signal is signal.SIGINT
     return replace(summary, interrupted=summary.interrupted or pressed)

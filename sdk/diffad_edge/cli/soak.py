@@ -47,22 +47,14 @@ def soak(
     from diffad_edge.cli.devicework import on_device
     from diffad_edge.cli.runwork import prepare_process
     from diffad_edge.cli.soakview import SoakLine, finish
-    from diffad_runtime.allocator import Housekeeping
     from diffad_runtime.health.signals import stop_on_signals
     from diffad_runtime.inspector import Inspector
-    from diffad_runtime.snapshot import Snapshot
     from diffad_runtime.soak import plan_for, soak_with_sinks
 
     prepare_process()
     plan = plan_for(3600 * hours, camera, parts, deadline)
     with on_device(cache) as device:
         inspector = Inspector.open(model, backend.value, variant, threads, device=device)
-    memory = Housekeeping()
     with inspector, SoakLine(plan.seconds) as line, stop_on_signals() as stop:
-
-        def look(elapsed: float, snapshot: Snapshot) -> None:
-            line.update(elapsed, snapshot)
-            memory.tick()
-
-        report = soak_with_sinks(inspector, plan, out, on_look=look, stop=lambda: stop.requested)
+        report = soak_with_sinks(inspector, plan, out, on_look=line.update, stop=lambda: stop.requested)
     finish(report, json=json)
