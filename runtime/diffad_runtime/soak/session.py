@@ -48,7 +48,7 @@ class SoakPlan:
         limits: of its supervision.
         parts_per_second, deadline_ms: of the line; gaps are exponential.
         warm_up_s: not counted for memory; None: a third of the run, at most ten minutes. Heaps settle that long:
-            between minutes 5 and 10 of two soaks the process grew by 2 to 3 MiB an hour, later by 0.5 to 0.7.
+            between minutes 5 and 10 of two soaks the process grew by 2 to 3 MiB an hour, later by 0.6 to 1.7.
         grace_s: what noticing a fault may take beyond its threshold.
         setup_s: how long watching the picture may take until a changed colour or brightness shows.
         resume_s: how long after a fault the first part must be judged.
