@@ -100,7 +100,7 @@ def run(plc: Plc, count: int, rates: Rates, seed: int, say=lambda _line: None) -
         sent = plc.ask(
             job,
             recipe="no such recipe" if fault == "recipe" else None,
-            deadline_ms=2 if fault == "late" else None,
+            deadline_ms=0.01 if fault == "late" else None,
         )
         parts.append(Part(job, fault, sent))
         if fault == "double":

@@ -56,7 +56,7 @@ class Station:
     def _start_broker(self, folder: Path) -> "subprocess.Popen[bytes] | None":
         if MOSQUITTO is None:
             return None
-        (folder / "broker").write_text(f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\n")
+        (folder / "broker").write_text(f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
         quiet = subprocess.DEVNULL
         return subprocess.Popen([MOSQUITTO, "-c", str(folder / "broker")], stdout=quiet, stderr=quiet)
 
