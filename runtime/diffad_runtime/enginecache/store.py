@@ -15,7 +15,6 @@ anything in this process. So it is taken only from a folder and a file that nobo
 import fcntl
 import hashlib
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from diffad_runtime.atomic import replacing
 from diffad_runtime.enginecache.key import About, DeviceFacts, EngineKey, SideFile
 from diffad_runtime.enginecache.location import cache_folder
 from diffad_runtime.errors import InputError
+from diffad_runtime.trust.ownership import others_may_write
 
 _KEPT_OF_EACH = 2  # generations of one graph: the engine in use, and the one before for a way back
 _WAIT_S = 0.1
@@ -80,7 +80,7 @@ class EngineStore:
                 f"the engine cache {folder} cannot be used: {error.strerror or error}", mend=_NAME_ANOTHER
             ) from error
         for made in (self._engines, self._timings):
-            if fault := _others_may_write(made):
+            if fault := others_may_write(made):
                 raise InputError(f"the engine cache {folder} is not safe: {fault}", mend=_NAME_ANOTHER)
         self._sweep()
 
@@ -135,7 +135,7 @@ class EngineStore:
     def timings(self, device: DeviceFacts) -> bytes:
         """The timing cache of this device, b"" where there is none."""
         path = self._timings / f"{device.name}.cache"
-        if _others_may_write(path):
+        if others_may_write(path):
             return b""
         try:
             return path.read_bytes()
@@ -185,7 +185,7 @@ class EngineStore:
         """Plans that `key` may be meant by, by last use, the folder of its own first."""
         found: list[Path] = []
         for folder in (self._engines, self._also):
-            if folder is None or (folder is self._also and _others_may_write(folder)):
+            if folder is None or (folder is self._also and others_may_write(folder)):
                 continue
             alike = folder.glob(f"{_stem(about)}.{key.facts_name}*.plan")
             found += sorted((plan for plan in alike if _named(plan, key)), key=_used, reverse=True)
@@ -272,7 +272,7 @@ def _read(plan: Path) -> Kept:
         status = plan.stat()
     except OSError as error:
         return Kept(plan, None, 0, 0.0, f"it cannot be read: {error.strerror or error}")
-    side, fault = None, _others_may_write(plan) or _others_may_write(_side_of(plan))
+    side, fault = None, others_may_write(plan) or others_may_write(_side_of(plan))
     try:
         side = SideFile.model_validate_json(_side_of(plan).read_bytes(), strict=True)
     except FileNotFoundError:
@@ -295,21 +295,6 @@ def _write(path: Path, data: bytes) -> None:
 
 def _side_of(plan: Path) -> Path:
     return plan.with_suffix(".json")
-
-
-def _others_may_write(path: Path) -> str:
-    """Who but this user and root may change it; "" where nobody, or where it is not there."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return ""
-    if stat.S_ISLNK(status.st_mode):
-        return f"{path.name} is a link"
-    if status.st_uid not in {os.geteuid(), 0}:
-        return f"{path.name} belongs to another user (uid {status.st_uid})"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others may write to {path.name} (mode {stat.S_IMODE(status.st_mode):04o})"
-    return ""
 
 
 def _stem(about: About) -> str:

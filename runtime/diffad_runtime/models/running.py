@@ -104,7 +104,7 @@ class ModelRun:
                 self._watch.taken(wanted)
                 return
             try:
-                self.inspector.take_over(self._make(wanted.bundle))
+                self._take_over(self._make(wanted.bundle))
             except DiffadError as error:
                 if self.inspector.closed or self._drop(wanted, error):
                     return
@@ -123,6 +123,13 @@ class ModelRun:
             with self._lock:
                 self._fault = f"another generation is wanted and cannot be run: {error}"
             event(_LOG, logging.ERROR, "model_change", self._fault)
+
+    def _take_over(self, made: Inspector) -> None:
+        try:
+            self.inspector.take_over(made)
+        except DiffadError:
+            made.close()  # nobody else holds its engine
+            raise
 
     def _drop(self, one: Active, error: DiffadError) -> bool:
         """Give up a trial that does not even start; whether that was done."""

@@ -13,6 +13,7 @@ from diffad_runtime.errors import EngineError
 from diffad_runtime.manifest import ImageScore
 from diffad_runtime.models import TrialSettings, status
 from diffad_runtime.models.running import ModelRun
+from diffad_runtime.recipes import RecipeBook
 from diffad_runtime.result import Result
 
 RULES = DecisionRules(0.5, 0.5, ImageScore(pixels=1))
@@ -161,4 +162,26 @@ def test_one_in_force_that_cannot_be_opened_while_another_runs_is_a_fault(device
     _until(lambda: bool(run.faults()), run)
     assert "no memory left" in run.faults()[0]
     assert run.inspector.inspect(GREY) is not None, "what runs goes on"
+    run.inspector.close()
+
+
+def test_one_that_does_not_fit_the_recipes_is_dropped_and_its_engine_closed(device, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    engines = dict[int, FakeEngine]()
+
+    def make(bundle: Bundle) -> Inspector:
+        (tmp_path / "lid.toml").write_text(f'version = 1\nname = "lid"\n[bundle]\ndigest = "{first}"\n')
+        engines[bundle.manifest.version] = FakeEngine(16)
+        book = RecipeBook.open(tmp_path / "lid.toml")
+        engine = engines[bundle.manifest.version]
+        return Inspector(engine, RULES, bundle_digest=bundle.digest, manifest=bundle.manifest, recipes=book)
+
+    first = device.install(1).digest
+    device.commit()
+    run = ModelRun(device.folder, make, device.workshop.policy, SHORT)
+    device.install(2)
+    _until(lambda: len(status(device.folder).generations) == 1, run)
+    assert _version(run) == 1
+    with pytest.raises(EngineError, match="closed"):
+        engines[2].infer(GREY)
+    assert run.inspector.inspect(GREY).bundle_digest == first
     run.inspector.close()
